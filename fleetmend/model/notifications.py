@@ -1,0 +1,51 @@
+"""Notifications: what alerting hands to a channel, and what became of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleetmend.model.incidents import Incident
+
+
+class NotifyReason(StrEnum):
+    """Why a notification leaves, or does not. Decided in one place, kept with it."""
+
+    OPENED = "opened"
+    SEVERITY_RAISED = "severity_raised"
+    CAUSE_CHANGED = "cause_changed"
+    APPROVAL_NEEDED = "approval_needed"
+    RESOLVED = "resolved"
+    UNCHANGED = "unchanged"
+    """Nothing that the receiver does not know: not sent."""
+    PROVISIONAL = "provisional"
+    """Waits for the tick to confirm: not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message for one receiver; `id` stays the same over retries."""
+
+    id: str
+    receiver: str
+    reason: NotifyReason
+    incident: Incident
+    link: str
+    """The console's page of the incident."""
+
+
+class DeliveryState(StrEnum):
+    """What a receiver made of a notification."""
+
+    ACCEPTED = "accepted"
+    RETRY = "retry"
+    """Try again later (429, 5xx, no answer)."""
+    REJECTED = "rejected"
+    """Understood and refused: kept as a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The outcome of one attempt."""
+
+    state: DeliveryState
+    detail: str
+    retry_after_s: float | None = None
