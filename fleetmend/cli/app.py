@@ -1,0 +1,53 @@
+"""The command line: one typer application, one module per command group.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy, 4 timed out. Data goes to standard
+output, everything said to people to standard error.
+"""
+
+import sys
+from enum import IntEnum, StrEnum
+
+import typer
+from rich.console import Console
+
+from fleetmend.errors import ActionRefused, FleetError
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    REFUSED = 3
+    TIMED_OUT = 4
+
+
+class Output(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+app = typer.Typer(
+    name="fleetmend",
+    help="Find what is going wrong in a GPU inference fleet, say why, and mend it within limits.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+say = Console(stderr=True, highlight=False)
+
+
+def run() -> None:
+    """Entry point: an error of ours becomes one clear line and an exit code."""
+    try:
+        app()
+    except ActionRefused as refusal:
+        say.print(f"refused: {refusal}", style="yellow", markup=False, soft_wrap=True)
+        sys.exit(Exit.REFUSED)
+    except FleetError as error:
+        say.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(Exit.FAILED)
