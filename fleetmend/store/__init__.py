@@ -1,0 +1,29 @@
+"""The store: what must be true after a crash. SQLite by default, PostgreSQL for a fleet.
+
+Everybody outside imports from here; SQLAlchemy stays inside.
+"""
+
+from fleetmend.store.adapters import StoreDeadLetters, StoreSnapshots
+from fleetmend.store.decisions import AlreadyDecided
+from fleetmend.store.evidence import Label, LabelVerdict, Note, Series
+from fleetmend.store.outbox import OutboxRow, OutboxState
+from fleetmend.store.receivers import Notice, ReceiverOff
+from fleetmend.store.sessions import held_node
+from fleetmend.store.store import Store, Transaction
+
+__all__ = [
+    "AlreadyDecided",
+    "Label",
+    "LabelVerdict",
+    "Note",
+    "Notice",
+    "OutboxRow",
+    "OutboxState",
+    "ReceiverOff",
+    "Series",
+    "Store",
+    "StoreDeadLetters",
+    "StoreSnapshots",
+    "Transaction",
+    "held_node",
+]
