@@ -1,0 +1,54 @@
+"""Our own records on the wire: `{"schema": 1, "body": {...}}`, JSON of the model's dataclasses.
+
+Called by `fleetmend.streams.codec` alone. Unknown keys, wrong types and numbers that are not finite
+are refused both ways: a finding with NaN in it would compare as nothing and poison whoever reads
+it.
+"""
+
+import json
+from typing import Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from fleetmend.errors import BadInput
+
+BodyT = TypeVar("BodyT")
+
+
+class _Document(BaseModel, Generic[BodyT]):
+    """The envelope; its rules hold for the dataclasses inside as well."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    version: Literal[1] = Field(alias="schema")
+    body: BodyT
+
+
+class DocumentCodec(Generic[BodyT]):
+    """Reads and writes one kind of record."""
+
+    def __init__(self, kind: type[BodyT]) -> None:
+        self._name = kind.__name__
+        self._writer = TypeAdapter(kind)
+        self._reader = _Document[kind]  # type: ignore[valid-type]  # a class made at run time
+
+    def encode(self, body: BodyT) -> bytes:
+        """`body` as JSON. Raises BadInput for numbers that are not finite and for lone
+        surrogates."""
+        try:
+            plain = self._writer.dump_python(body, mode="json", warnings="error")
+            document = {"schema": 1, "body": plain}
+            text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+            return text.encode()
+        except (PydanticSerializationError, TypeError, ValueError) as error:
+            raise BadInput(f"{self._name} cannot be written: {error}") from error
+
+    def decode(self, value: bytes) -> BodyT:
+        """The record in `value`. Raises BadInput."""
+        try:
+            return self._reader.model_validate_json(value).body
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            place = ".".join(str(part) for part in first["loc"])[:200]
+            raise BadInput(f"not a {self._name}: {place}: {first['msg'][:200]}") from error
