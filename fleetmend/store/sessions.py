@@ -8,7 +8,7 @@ active sessions never hold one node: a unique index sees to it, whatever the pro
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from fleetmend.errors import FenceLost, StoreConflict, StoreError
 from fleetmend.model.entities import EntityId, EntityKind, kind_of
@@ -98,6 +98,16 @@ class Sessions:
         rows = self._db.rows(
             select(sessions)
             .where(sessions.c.active)
+            .order_by(sessions.c.opened_at_s, sessions.c.id)
+        )
+        return [_session(row) for row in rows]
+
+    def since(self, at_s: float) -> list[Session]:
+        """All that are not over or changed at `at_s` or later, oldest first: what admission counts
+        as taken out, those given back since included."""
+        rows = self._db.rows(
+            select(sessions)
+            .where(or_(sessions.c.active, sessions.c.updated_at_s >= at_s))
             .order_by(sessions.c.opened_at_s, sessions.c.id)
         )
         return [_session(row) for row in rows]
