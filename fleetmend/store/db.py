@@ -4,6 +4,7 @@ Used by the store's repositories only. Nothing above this module sees an error o
 """
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,6 +133,9 @@ def translated(where: str) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _from_driver(error, where) from error
+    except (sqlite3.Error, UnicodeError, OverflowError) as error:
+        # The driver's own: a connection that cannot be set up, a value that no column takes.
+        raise StoreError(f"{type(error).__name__}: {_first_line(error)}", where=where) from error
     except exc.SQLAlchemyError as error:
         raise StoreError(f"{type(error).__name__}: {_first_line(error)}", where=where) from error
 
@@ -178,7 +182,10 @@ class Db:
     def run(self, statement: Executable) -> int:
         """Change something; the number of rows it touched."""
         with translated("store"):
-            return self._connection.execute(statement).rowcount
+            # Without the option the count of an INSERT is not kept for every driver.
+            return self._connection.execute(
+                statement, execution_options={"preserve_rowcount": True}
+            ).rowcount
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that knows ON CONFLICT (the same words in both dialects)."""

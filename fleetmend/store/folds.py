@@ -51,6 +51,15 @@ class Snapshots:
         )
         return None if row is None else Snapshot(fold=row.fold, tick=row.tick, blob=row.blob)
 
+    def ticks(self, fold: str) -> list[int]:
+        """Ticks of the snapshots kept, newest first."""
+        rows = self._db.rows(
+            select(snapshots.c.tick)
+            .where(snapshots.c.fold == fold)
+            .order_by(snapshots.c.tick.desc())
+        )
+        return [row.tick for row in rows]
+
 
 class Positions:
     """Read positions of consumers that keep their results here, in the same transaction."""

@@ -4,7 +4,7 @@ from sqlalchemy import func, select, tuple_
 
 from fleetmend.errors import BadInput
 from fleetmend.model.incidents import Incident, IncidentStatus, Severity
-from fleetmend.store.codec import Codec
+from fleetmend.store.codec import Codec, plain
 from fleetmend.store.db import Db
 from fleetmend.store.tables import incident_versions, incidents
 
@@ -74,7 +74,9 @@ class Incidents:
             query = query.where(incidents.c.severity == severity.value)
         if after is not None:
             last = self._db.row(
-                select(incidents.c.opened_at_s, incidents.c.id).where(incidents.c.id == after)
+                select(incidents.c.opened_at_s, incidents.c.id).where(
+                    incidents.c.id == plain(after)
+                )
             )
             if last is None:
                 raise BadInput(f"no incident {after[:80]!r} to go on after", where="cursor")

@@ -70,7 +70,8 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Committed at the end of the block, undone when it raises. On SQLite one writes at a
-        time: keep it short, and never wait for the outside world in it. Raises StoreError."""
+        time: keep it short, and never wait for the outside world in it. Raises StoreError; after
+        one inside the block nothing more can be done in it but leave."""
         with translated("store"), self._engine.begin() as connection:
             yield Transaction(Db(connection, clock=self._clock, settings=self._settings))
 

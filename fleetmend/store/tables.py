@@ -89,6 +89,7 @@ sessions = Table(
     Column("reason", Text, nullable=False),
     ForeignKeyConstraint(["plan", "plan_version"], ["plans.id", "plans.version"]),
     Index(None, "active", "lease_until_s"),
+    Index(None, "updated_at_s"),
     Index(
         "uq_sessions_active_node",
         "node",

@@ -165,6 +165,7 @@ def _create_remediation() -> None:
     )
     op.create_index("ix_sessions_active_lease_until_s", "sessions", ["active", "lease_until_s"])
     op.create_index("ix_sessions_incident", "sessions", ["incident"])
+    op.create_index("ix_sessions_updated_at_s", "sessions", ["updated_at_s"])
     op.create_index(
         "uq_sessions_active_node",
         "sessions",
