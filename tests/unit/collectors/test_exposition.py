@@ -1,0 +1,196 @@
+"""The fast parser says what prometheus_client says, and goes on where that one stops."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from collectors.exposition import Exposition, Page
+
+PAGES = Path(__file__).parents[2] / "data" / "pages"
+
+Row = tuple[str, tuple[tuple[str, str], ...], float, float | None]
+
+
+def rows_of(page: Page) -> list[Row]:
+    """Name, labels, value and own time of each sample, in the order of the page."""
+    reading = page.reading
+    return [
+        (
+            reading.table[number].name,
+            tuple(sorted(reading.table[number].labels.items())),
+            value,
+            reading.stamped_s.get(row),
+        )
+        for row, (number, value) in enumerate(
+            zip(reading.series.tolist(), reading.value.tolist(), strict=True)
+        )
+    ]
+
+
+def rows_by_peer(text: str) -> list[Row]:
+    """The same by prometheus_client. Comments go first: it appends `_total` to the samples of
+    counters that lack it, for an internal form that no page holds."""
+    plain = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
+    return [
+        (
+            s.name,
+            tuple(sorted(s.labels.items())),
+            float(s.value),
+            None if s.timestamp is None else float(s.timestamp),
+        )
+        for metric in text_string_to_metric_families(plain)
+        for s in metric.samples
+    ]
+
+
+def assert_same(ours: list[Row], theirs: list[Row]) -> None:
+    """Equal, with NaN equal to NaN."""
+    assert [r[:2] + r[3:] for r in ours] == [r[:2] + r[3:] for r in theirs]
+    for our, their in zip(ours, theirs, strict=True):
+        assert our[2] == their[2] or (math.isnan(our[2]) and math.isnan(their[2])), (our, their)
+
+
+@pytest.mark.parametrize("page", ["vllm-0.32.prom", "dcgm-t4.prom", "dcgm-h100.prom"])
+def test_real_pages_are_read_as_prometheus_client_reads_them(page: str) -> None:
+    text = (PAGES / page).read_text()
+    parser = Exposition()
+    theirs = rows_by_peer(text)
+    assert len(theirs) > 20
+    assert_same(rows_of(parser.parse(text)), theirs)
+    assert_same(rows_of(parser.parse(text)), theirs)  # from the cache
+
+
+def test_a_broken_line_is_reported_and_the_others_count() -> None:
+    """The real MIG page begins with a stray line, at which prometheus_client gives up."""
+    text = (PAGES / "dcgm-mig.prom").read_text()
+    page = Exposition().parse(text)
+
+    assert [(bad.number, bad.text) for bad in page.bad] == [(1, "Active 1g.5gb")]
+    assert_same(rows_of(page), rows_by_peer(text.split("\n", 1)[1]))
+    with pytest.raises(ValueError, match="could not convert"):
+        rows_by_peer(text)
+
+
+def test_values_of_a_second_scrape_are_its_own() -> None:
+    parser = Exposition()
+    parser.parse('a{x="1"} 1\nb 2\n')
+    page = parser.parse('a{x="1"} 7\nb 8\nc 9\n')
+    assert [row[2] for row in rows_of(page)] == [7.0, 8.0, 9.0]
+    assert page.reading.series.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a 1_000",
+        "a{x=1} 2",
+        'a{x="1} 2',
+        'a{x="1"',
+        'a{x="1",x="2"} 3',
+        "a",
+        "a ",
+        "{} 1",
+        "a one",
+        "é 1",
+        "\x00 1",
+        'a{x="1"}} 2',
+    ],
+)
+def test_what_nobody_can_read_is_a_bad_line_also_when_the_series_is_known(line: str) -> None:
+    parser = Exposition()
+    for _ in range(2):
+        page = parser.parse(f"good 1\n{line}\nalso_good 2\n")
+        assert [bad.number for bad in page.bad] == [2]
+        assert [row[0] for row in rows_of(page)] == ["good", "also_good"]
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        ("a NaN", ("a", (), math.nan, None)),
+        ("a +Inf", ("a", (), math.inf, None)),
+        ("a 9223372036854775794", ("a", (), 9.223372036854776e18, None)),
+        ("a 1 1795397018376", ("a", (), 1.0, 1795397018.376)),
+        ('a{b="c d"}\t5', ("a", (("b", "c d"),), 5.0, None)),
+        ('a{b="} 4 # {"} 5', ("a", (("b", "} 4 # {"),), 5.0, None)),
+        ('a_bucket{le="1"} 5 # {trace="x"} 0.3', ("a_bucket", (("le", "1"),), 5.0, None)),
+        ('{"a.b", c="d"} 5', ("a.b", (("c", "d"),), 5.0, None)),
+        ("a 1\r", ("a", (), 1.0, None)),
+        ("   a 1", ("a", (), 1.0, None)),
+    ],
+)
+def test_odd_but_readable_lines_are_read(line: str, row: Row) -> None:
+    parser = Exposition()
+    for _ in range(2):
+        page = parser.parse(line + "\n")
+        assert page.bad == ()
+        assert_same(rows_of(page), [row])
+
+
+def test_more_series_than_allowed_are_counted_and_not_read() -> None:
+    page = Exposition(series_max=3).parse("".join(f"a{i} {i}\n" for i in range(10)))
+    assert (len(page.reading.series), page.refused) == (3, 7)
+
+
+def test_names_that_are_gone_do_not_fill_the_memory() -> None:
+    """A page whose labels change at every scrape (process ids) starts a new table in time."""
+    parser = Exposition()
+    tables = set()
+    for scrape in range(40):
+        page = parser.parse("".join(f'a{{pid="{scrape}-{i}"}} 1\n' for i in range(500)))
+        tables.add(id(page.reading.table))
+        assert len(page.reading.table) <= 5_000
+    assert len(tables) > 1
+
+
+LABEL_TEXT = st.text(
+    st.one_of(st.characters(exclude_categories=["Cs", "Cc"]), st.sampled_from('\n\\"},={')),
+    max_size=12,
+)
+LABELS = st.dictionaries(
+    st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,6}", fullmatch=True), LABEL_TEXT, max_size=4
+)
+VALUES = st.one_of(
+    st.floats().map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(["NaN", "+Inf", "-Inf", "1e3", "1.5E-3", "0x10", "1_0", "nope"]),
+)
+NAMES = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,10}", fullmatch=True)
+SPACE = st.sampled_from([" ", "  ", "\t"])
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> str:
+    """A line as a careless but lawful exporter might write it, and sometimes a bad value."""
+    escaped = {
+        name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for name, value in draw(LABELS).items()
+    }
+    labels = ",".join(f'{name}="{value}"' for name, value in escaped.items())
+    if labels and draw(st.booleans()):
+        labels += ","
+    block = "{" + labels + "}" if labels or draw(st.booleans()) else ""
+    stamp = draw(st.one_of(st.just(""), st.integers(0, 2**45).map(lambda ms: f" {ms}")))
+    return f"{draw(NAMES)}{block}{draw(SPACE)}{draw(VALUES)}{stamp}"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(lines(), max_size=6))
+def test_any_page_is_read_as_prometheus_client_reads_its_lines(page_lines: list[str]) -> None:
+    """Line by line, because one bad line stops prometheus_client; twice, for the cache."""
+    expected: list[Row] = []
+    bad: list[int] = []
+    for number, line in enumerate(page_lines, 1):
+        try:
+            expected += rows_by_peer(line + "\n")
+        except ValueError:
+            bad.append(number)
+    parser = Exposition()
+    for _ in range(2):
+        page = parser.parse("\n".join(page_lines) + "\n")
+        assert [line.number for line in page.bad] == bad
+        assert_same(rows_of(page), expected)
