@@ -74,6 +74,10 @@ class Audit:
         )
         return [_record(row) for row in rows]
 
+    def head(self) -> int:
+        """The number of the last record; 0 when there is none."""
+        return self._db.number(select(audit_head.c.seq).where(audit_head.c.id == 1))
+
     def all(self) -> list[AuditRecord]:
         """Every record in order."""
         return [_record(row) for row in self._db.rows(select(audit).order_by(audit.c.seq))]

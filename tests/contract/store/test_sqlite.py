@@ -1,20 +1,16 @@
 """The store's contract on SQLite."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fleetmend.store import Store
-from tests.contract.store.contract import StoreContract, fresh_store
+from tests.contract.store.contract import StoreContract
 
 
 class TestSqlite(StoreContract):
     """One file, one machine."""
 
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[Store]:
-        """A store of the test's own."""
-        store = fresh_store(f"sqlite:///{tmp_path}/store.db")
-        yield store
-        store.close()
+    def url(self, tmp_path: Path) -> str:
+        """A file that is not there yet, nor its folder."""
+        return f"sqlite:///{tmp_path}/var/store.db"

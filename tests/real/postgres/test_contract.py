@@ -1,11 +1,8 @@
 """The store's contract on PostgreSQL."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from fleetmend.store import Store
-from tests.contract.store.contract import StoreContract, fresh_store
+from tests.contract.store.contract import StoreContract
 
 
 @pytest.mark.postgres
@@ -13,8 +10,6 @@ class TestPostgres(StoreContract):
     """A server, any number of processes."""
 
     @pytest.fixture
-    def store(self, postgres_url: str) -> Iterator[Store]:
-        """A store of the test's own."""
-        store = fresh_store(postgres_url)
-        yield store
-        store.close()
+    def url(self, postgres_url: str) -> str:
+        """A fresh database."""
+        return postgres_url

@@ -1,0 +1,98 @@
+"""The part of the contract on: migrations, and what the tables themselves refuse."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, create_engine, exc, inspect, text
+
+from fleetmend.clock import ManualClock
+from fleetmend.model.audit import verify_chain
+from fleetmend.store import Store, schema
+from tests.contract.store.doing import all_at_once, note
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """A connection that goes past the store."""
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+class MigrationContract:
+    """The tables come, match the code, and go."""
+
+    def test_a_fresh_database_is_not_at_head_until_it_is_migrated(self, url: str) -> None:
+        store = Store(url, ManualClock())
+        assert not store.at_head()
+        store.migrate()
+        assert store.at_head()
+        store.migrate()  # again changes nothing
+        store.close()
+
+    def test_migrations_and_tables_say_the_same(self, store: Store, url: str) -> None:
+        with connected(url) as connection:
+            schema.check(connection)  # raises when they differ
+
+    def test_after_going_down_nothing_is_left_and_up_works_again(
+        self, store: Store, url: str
+    ) -> None:
+        with connected(url) as connection:
+            schema.downgrade(connection, "base")
+        with connected(url) as connection:
+            assert inspect(connection).get_table_names() == ["alembic_version"]
+        assert not store.at_head()
+
+        store.migrate()
+        with store.transaction() as tx:
+            assert note(tx, "i-1") == 1
+
+    def test_processes_that_migrate_at_once_agree(self, url: str) -> None:
+        stores = [Store(url, ManualClock()) for _ in range(4)]
+
+        assert all_at_once(lambda number: stores[number].migrate(), 4) == []
+
+        assert [store.at_head() for store in stores] == [True] * 4
+        for store in stores:
+            store.close()
+
+    @pytest.mark.parametrize(
+        "statement", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit WHERE seq = 1"]
+    )
+    def test_the_database_itself_refuses_to_change_the_audit_log(
+        self, store: Store, url: str, statement: str
+    ) -> None:
+        with store.transaction() as tx:
+            note(tx, "i-1")
+
+        with pytest.raises(exc.DBAPIError, match="only grows"), connected(url) as connection:
+            connection.execute(text(statement))
+
+        with store.reading() as tx:
+            assert len(tx.audit.all()) == 1
+
+    def test_a_record_changed_past_the_triggers_breaks_the_chain(
+        self, store: Store, url: str
+    ) -> None:
+        with store.transaction() as tx:
+            for subject in ("i-1", "i-2", "i-3"):
+                note(tx, subject)
+        with connected(url) as connection:
+            for trigger in self.triggers(connection):
+                connection.execute(text(trigger))
+            connection.execute(text("UPDATE audit SET subject = 'i-9' WHERE seq = 2"))
+
+        with store.reading() as tx:
+            breach = verify_chain(tx.audit.all())
+        assert breach is not None
+        assert breach.seq == 2
+
+    def triggers(self, connection: Connection) -> list[str]:
+        """Statements that take the audit log's triggers away."""
+        if connection.dialect.name == "postgresql":
+            return ["ALTER TABLE audit DISABLE TRIGGER ALL"]
+        return ["DROP TRIGGER audit_never_updated", "DROP TRIGGER audit_never_deleted"]
