@@ -1,0 +1,1 @@
+"""Remediation: plan, admit, execute, verify, give back. Public to others: `remediation.service`."""

@@ -45,6 +45,17 @@ class Autonomy(StrEnum):
     AUTO = "auto"
 
 
+class OnFailure(StrEnum):
+    """What follows when a step fails."""
+
+    COMPENSATE = "compensate"
+    """Undo what was done before it, last first."""
+    CONTINUE = "continue"
+    """Go on with the next step."""
+    HOLD = "hold"
+    """Stop here and keep what was done until the fault clears."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One action of a plan."""
@@ -59,6 +70,7 @@ class Step:
     timeout_s: float = 60.0
     compensation: ActionKind | None = None
     witnesses_needed: int = 1
+    on_failure: OnFailure = OnFailure.COMPENSATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,9 +242,7 @@ def test_silence_passes_only_when_explained_and_confirmed_elsewhere(
 
 
 @given(granted=st.booleans(), left_s=st.integers(-1000, 1000), late_s=st.integers(0, 1000))
-def test_an_approval_never_gets_better_with_age(
-    granted: bool, left_s: int, late_s: int
-) -> None:
+def test_an_approval_never_gets_better_with_age(granted: bool, left_s: int, late_s: int) -> None:
     decided = approval(granted=granted, expires_at_s=NOW_S + left_s)
 
     def speaks(at_s: float) -> bool:
