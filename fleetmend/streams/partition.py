@@ -4,11 +4,31 @@ Kafka's default is murmur2 of the key's bytes, so records that another client wr
 key land beside ours.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+
+from fleetmend.errors import StreamError
+from fleetmend.streams.port import Outgoing, TopicPartition
+from fleetmend.streams.topics import SPECS, Topic
 
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
 _SEED = 0x9747B28C
+
+
+def partition_count(topic: Topic, wanted: int) -> int:
+    """How many partitions a topic gets: `wanted` where it is spread at all, else one."""
+    return wanted if SPECS[topic].partitions > 1 else 1
+
+
+def target(record: Outgoing, partitions: Sequence[TopicPartition]) -> TopicPartition:
+    """Where a record goes among its topic's partitions. Raises StreamError for a partition that
+    is not there."""
+    if record.partition is None:
+        return partitions[partition_of(record.key, len(partitions))]
+    if not 0 <= record.partition < len(partitions):
+        raise StreamError(f"no partition {record.partition}", where=record.topic.value)
+    return partitions[record.partition]
 
 
 @lru_cache(maxsize=65_536)
