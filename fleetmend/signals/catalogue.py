@@ -7,7 +7,7 @@ Names that the catalogue does not know are counted by whoever meets them, never 
 
 import csv
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from importlib import resources
 from types import MappingProxyType
 
@@ -65,6 +65,11 @@ class Catalogue:
         return tuple(
             s for found in self._by_name.values() for s in found if s.signal.name == signal
         )
+
+    def read_by(self, hows: Container[How]) -> tuple[Source, ...]:
+        """Every way that works like one of `hows`, in the order of the table."""
+        every = (source for found in self._by_name.values() for source in found)
+        return tuple(source for source in every if source.how in hows)
 
     def name(self, metric: str) -> Name:
         """What a metric name means, with its histogram suffix or without."""

@@ -1,0 +1,200 @@
+"""From a source's series to canonical samples: the one way for scrapes and recordings alike.
+
+Called by `collectors.prometheus` for every page and by `collectors.replay` for every moment of a
+recording. Values are only brought to the signal's unit, never judged. Dropped and counted: blanks
+(the huge numbers that DCGM and NVML write for "no number"), NaN and infinities (no measurements),
+and samples whose own time is long past (an exporter that repeats itself). When one of several
+series that make up a slot is dropped, the slot is dropped: part of a sum is a wrong sum.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collectors.compile import compile_plan
+from collectors.naming import Names
+from collectors.plan import Histogram, Plain, Plan
+from collectors.relations import LabelTopology
+from collectors.series import Reading, SeriesTable
+from collectors.windows import HistogramState, share, window
+from fleetmend.model.entities import EntityId, TopologyChange
+from fleetmend.model.samples import SampleBatch
+from fleetmend.signals.catalogue import Catalogue
+from fleetmend.signals.types import Combine, How
+
+_PLANS_MAX = 64
+"""Combinations of series to remember; a recording alternates between a dozen."""
+_INT64_BLANK = 9.2e18
+"""DCGM_INT64_BLANK is 9223372036854775792 (DCGM 4.6 dcgm_structs.h); nothing real is so large."""
+_INT32_BLANK = (2_147_483_632.0, 2_147_483_647.0)
+_FP64_BLANK = (140_737_488_355_328.0, 140_737_488_355_343.0)
+"""DCGM_FP64_BLANK is 2**47; the few numbers after it say why there is no value."""
+_UFUNCS: Mapping[Combine, np.ufunc] = {
+    Combine.SUM: np.add,
+    Combine.MAX: np.maximum,
+    Combine.MIN: np.minimum,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Rows of one reading that gave no sample, by reason."""
+
+    blank: int = 0
+    not_finite: int = 0
+    """NaN and infinite ones, the stale included."""
+    stale: int = 0
+    homeless: int = 0
+    """The series does not say whose it is."""
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    """Rows by metric name that the catalogue does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one reading gave."""
+
+    batch: SampleBatch
+    changes: tuple[TopologyChange, ...]
+    dropped: Dropped
+
+
+class Normaliser:
+    """One per source of readings (target, node of a recording): it remembers the last reading."""
+
+    def __init__(
+        self,
+        names: Names,
+        catalogue: Catalogue,
+        *,
+        known: Collection[EntityId] = (),
+        stale_after_s: float = 60.0,
+    ) -> None:
+        """`known`: entities whose attributes another source states."""
+        self._names = names
+        self._catalogue = catalogue
+        self._stale_after_s = stale_after_s
+        self._topology = LabelTopology(known)
+        self._table: SeriesTable | None = None
+        self._plans: dict[bytes, Plan] = {}
+        self._last_plan: Plan | None = None
+        self._histograms: dict[tuple[EntityId, str], HistogramState] = {}
+        self._shares: dict[tuple[EntityId, str], tuple[float, float]] = {}
+        self._processes_known = False
+
+    def observe(self, reading: Reading, at_s: float) -> Observation:
+        """The samples and topology changes of a reading taken at `at_s`."""
+        plan = self._plan(reading)
+        changes: list[TopologyChange] = []
+        if plan is not self._last_plan:
+            changes = self._topology.changes(plan.claims, at_s)
+            self._last_plan = plan
+        value, stale = self._without_stale(reading, at_s)
+        output = np.full(len(plan.slots), np.nan)
+        blank = not_finite = 0
+        for plain in plan.plain:
+            scaled, blanks, others = _scaled(plain, value)
+            blank, not_finite = blank + blanks, not_finite + others
+            output[plain.slots] = _combined(plain, scaled)
+        for histogram in plan.histograms:
+            self._observe_histogram(histogram, value, output)
+        for part in plan.shares:
+            now = (float(value[part.part].sum()), float(value[part.whole].sum()))
+            output[part.slot] = share(self._shares.get(part.key), now)
+            self._shares[part.key] = now
+        self._processes_known = self._processes_known or plan.names_processes
+        if self._processes_known:
+            for process in plan.processes:
+                by_bytes = process.how is How.PROCESS_BYTES
+                output[process.slot] = value[process.rows].sum() if by_bytes else len(process.rows)
+        dropped = Dropped(blank, not_finite, stale, plan.homeless, plan.unknown)
+        return Observation(_batch(plan, output, at_s), tuple(changes), dropped)
+
+    def _plan(self, reading: Reading) -> Plan:
+        if reading.table is not self._table or len(self._plans) >= _PLANS_MAX:
+            self._table, self._plans = reading.table, {}
+        key = reading.series.tobytes()
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = compile_plan(reading, self._names, self._catalogue)
+        return plan
+
+    def _without_stale(self, reading: Reading, at_s: float) -> tuple[NDArray[np.float64], int]:
+        """The values, with NaN for rows whose own time is long past or not a time."""
+        oldest_s = at_s - self._stale_after_s
+        stale = [row for row, own_s in reading.stamped_s.items() if not own_s >= oldest_s]
+        if not stale:
+            return reading.value, 0
+        value = reading.value.copy()
+        value[stale] = np.nan
+        return value, len(stale)
+
+    def _observe_histogram(
+        self, histogram: Histogram, value: NDArray[np.float64], output: NDArray[np.float64]
+    ) -> None:
+        cumulative = (
+            np.add.reduceat(value[histogram.rows], histogram.starts)
+            if len(histogram.starts)
+            else np.empty(0)
+        )
+        if len(histogram.count_rows):
+            total = float(value[histogram.count_rows].sum())
+        else:
+            total = float(cumulative[-1]) if len(cumulative) else np.nan
+        summed = float(value[histogram.sum_rows].sum()) if len(histogram.sum_rows) else np.nan
+        now = HistogramState(histogram.bounds, cumulative, total, summed)
+        seen = window(self._histograms.get(histogram.key), now)
+        self._histograms[histogram.key] = now
+        figures = {
+            How.HISTOGRAM_P50: seen.p50,
+            How.HISTOGRAM_P95: seen.p95,
+            How.HISTOGRAM_MEAN: seen.mean,
+        }
+        for how, scale, slot in histogram.outputs:
+            output[slot] = figures[how] * scale
+
+
+def _scaled(plain: Plain, value: NDArray[np.float64]) -> tuple[NDArray[np.float64], int, int]:
+    """The rows in the signals' units with NaN for what is dropped; blanks; not finite."""
+    raw = value[plain.rows]
+    bad = ~np.isfinite(raw)
+    blank = (plain.blanks & ~bad) & (
+        (raw >= _INT64_BLANK)
+        | ((raw >= _INT32_BLANK[0]) & (raw <= _INT32_BLANK[1]))
+        | ((raw >= _FP64_BLANK[0]) & (raw <= _FP64_BLANK[1]))
+    )
+    drop = blank | bad
+    if not drop.any():
+        return raw * plain.scale + plain.offset, 0, 0
+    kept = np.where(drop, np.nan, raw)
+    blanks = int(blank.sum())
+    scaled: NDArray[np.float64] = kept * plain.scale + plain.offset
+    return scaled, blanks, int(drop.sum()) - blanks
+
+
+def _combined(plain: Plain, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One value a slot; NaN when any of its rows was dropped."""
+    if len(plain.starts) == len(scaled):
+        return scaled
+    ufunc = _UFUNCS.get(plain.combine)
+    combined: NDArray[np.float64]
+    if ufunc is None:  # the last row of each slot
+        combined = scaled[np.append(plain.starts[1:], len(scaled)) - 1]
+    else:
+        combined = ufunc.reduceat(scaled, plain.starts)
+    return combined
+
+
+def _batch(plan: Plan, output: NDArray[np.float64], at_s: float) -> SampleBatch:
+    there = np.isfinite(output)
+    value = output[there]
+    return SampleBatch(
+        np.full(len(value), at_s),
+        plan.entity_codes[there],
+        plan.signal_codes[there],
+        value,
+        plan.entities,
+        plan.signals,
+    )
