@@ -32,9 +32,11 @@ CONFIRMS_SILENCE = frozenset(
         Witness.CLUSTER_API,
         Witness.PEER,
         Witness.PROBE,
+        Witness.TELEMETRY,
     }
 )
-"""Witnesses that do not come by the path that fell silent."""
+"""Witnesses that can come by another path than the one that fell silent. Numbers count because
+`remediation.gather` keeps only those of entities that are still heard."""
 
 WITNESS_KIND = {
     Witness.KERNEL_LOG: "driver",

@@ -233,6 +233,7 @@ def test_silence_passes_only_when_explained_and_confirmed_elsewhere(
             Witness.CLUSTER_API,
             Witness.PEER,
             Witness.PROBE,
+            Witness.TELEMETRY,
         }
     )
 
