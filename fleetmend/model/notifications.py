@@ -18,6 +18,8 @@ class NotifyReason(StrEnum):
     """Nothing that the receiver does not know: not sent."""
     PROVISIONAL = "provisional"
     """Waits for the tick to confirm: not sent."""
+    NOT_ROUTED = "not_routed"
+    """This receiver does not take incidents of this severity: not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class DeliveryState(StrEnum):
     """Try again later (429, 5xx, no answer)."""
     REJECTED = "rejected"
     """Understood and refused: kept as a dead letter."""
+    GONE = "gone"
+    """The receiver asks to be left alone (410): it is switched off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +53,5 @@ class Delivery:
     state: DeliveryState
     detail: str
     retry_after_s: float | None = None
+    answer: bytes = b""
+    """What came back, when it could not be understood: kept as a dead letter."""

@@ -120,6 +120,19 @@ class Outbox:
         """Not before `due_s`; does not count as an attempt."""
         self._change(row_id, due_s=due_s)
 
+    def hold_all(self, *, kind: str, receiver: str, due_s: float) -> None:
+        """No pending row for this receiver before `due_s`."""
+        self._db.run(
+            outbox.update()
+            .where(
+                outbox.c.kind == kind,
+                outbox.c.receiver == receiver,
+                outbox.c.state == OutboxState.PENDING.value,
+                outbox.c.due_s < due_s,
+            )
+            .values(due_s=due_s)
+        )
+
     def delivered(self, row_id: str, at_s: float) -> None:
         """The receiver has it."""
         self._change(row_id, state=OutboxState.DELIVERED.value, due_s=at_s, detail="")
