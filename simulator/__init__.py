@@ -1,0 +1,1 @@
+"""A simulated GPU inference fleet that behaves: for the demonstration, tests and closed loops."""
