@@ -5,6 +5,7 @@ Called by `alerting.service`.
 
 import hashlib
 import random
+from collections.abc import Sequence
 
 from alerting.retry import next_wait_s
 from fleetmend.clock import Clock
@@ -38,9 +39,12 @@ class Outcomes:
         row: OutboxRow,
         receiver: ReceiverSettings | None,
         delivery: Delivery,
+        *,
+        untried: Sequence[OutboxRow],
     ) -> None:
         """Write down what became of `row`. When it failed, the receiver's other messages wait a
-        little too: one that does not answer is asked once, not once for each message."""
+        little too, `untried` ones of the same batch among them: a receiver that does not answer is
+        asked once, not once for each message."""
         now_s = self._clock.now_s()
         if delivery.answer:
             self._bury(tx, row, "the answer could not be understood", delivery.answer)
@@ -49,7 +53,7 @@ class Outcomes:
                 tx.outbox.delivered(row.id, now_s)
                 self._note(tx, row, delivery)
             case DeliveryState.RETRY:
-                self._try_again(tx, row, delivery)
+                self._try_again(tx, row, delivery, untried)
             case DeliveryState.GONE:
                 if receiver is not None:
                     off = ReceiverOff(row.receiver, target_of(receiver), now_s, delivery.detail)
@@ -58,7 +62,9 @@ class Outcomes:
             case DeliveryState.REJECTED:
                 self._give_up(tx, row, delivery)
 
-    def _try_again(self, tx: Transaction, row: OutboxRow, delivery: Delivery) -> None:
+    def _try_again(
+        self, tx: Transaction, row: OutboxRow, delivery: Delivery, untried: Sequence[OutboxRow]
+    ) -> None:
         now_s = self._clock.now_s()
         wait_s = next_wait_s(
             self._settings.retry_s,
@@ -76,6 +82,8 @@ class Outcomes:
         # must not silence it for hours.
         others_s = max(self._settings.retry_s[0], delivery.retry_after_s or 0.0)
         tx.outbox.hold_all(kind=row.kind, receiver=row.receiver, due_s=now_s + others_s)
+        for waiting in untried:  # held for the whole batch so far, which ends here
+            tx.outbox.hold(waiting.id, now_s + others_s)
 
     def _give_up(self, tx: Transaction, row: OutboxRow, delivery: Delivery) -> None:
         tx.outbox.reject(row.id, delivery.detail)

@@ -150,7 +150,7 @@ class AlertingService:
             )
             off = {entry.receiver: entry.target for entry in tx.receivers_off.all()}
         accepted = 0
-        for row in rows:
+        for position, row in enumerate(rows):
             receiver = self._receiver(name)
             if receiver is None:
                 delivery = Delivery(DeliveryState.REJECTED, "no receiver of this name in settings")
@@ -159,7 +159,7 @@ class AlertingService:
             else:
                 delivery = self._send(row)
             with self._store.transaction() as tx:
-                self._outcomes.settle(tx, row, receiver, delivery)
+                self._outcomes.settle(tx, row, receiver, delivery, untried=rows[position + 1 :])
             accepted += delivery.state is DeliveryState.ACCEPTED
             if delivery.state is DeliveryState.RETRY:
                 break

@@ -129,7 +129,7 @@ def check_alertmanager(headers: Mapping[str, str], body: bytes) -> None:
     _need(isinstance(message.get("truncatedAlerts"), int), "truncatedAlerts")
     for name in ("groupLabels", "commonLabels", "commonAnnotations"):
         _need(_is_texts(message.get(name)), name)
-    alerts = message.get("alerts")
+    alerts: Any = message.get("alerts")
     _need(isinstance(alerts, list) and len(alerts) > 0, "alerts")
     for alert in alerts:
         _need(alert.get("status") in ("firing", "resolved"), "alert status")
@@ -155,7 +155,7 @@ def check_pagerduty(headers: Mapping[str, str], body: bytes) -> None:
     if action != "trigger":
         _need(bool(key), "dedup_key is needed")
         return
-    payload = event.get("payload")
+    payload: Any = event.get("payload")
     _need(isinstance(payload, dict), "payload")
     summary = payload.get("summary")
     _need(isinstance(summary, str) and 0 < len(summary) <= 1024, "summary")
