@@ -1,0 +1,176 @@
+"""Xids: GPU errors from the kernel log, driver events and, as a last resort, the exporter's gauge.
+
+Policy is the table `data/xid_policy.csv`. The same Xid from two channels is one finding. A sticky
+Xid that names a GPU is announced on arrival (PROVISIONAL); the tick confirms it under the same id.
+"""
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from detection.base import Opinion
+from detection.frame import Frame
+from detection.rules import NAME
+from detection.rules.tables import XidClass, XidPolicy, xid_policy
+from detection.symptoms import present
+from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
+from fleetmend.model.events import Event, EventType, Witness
+from fleetmend.model.ticks import tick_of
+from fleetmend.streams.stage import Json, State
+from fleetmend.views.topology import TopologyView
+
+BURST_S = 180.0
+"""Silence after which a burst is over (NVSentinel's burst window)."""
+APPLICATION_S = 60.0
+"""The same for programs' faults: the program is gone or has been restarted by then."""
+STICKY_S = 10_800.0
+"""A sticky Xid stands for three hours without a word (NVSentinel), unless the node restarts."""
+TWIN_S = 2.0
+"""Two channels tell of one Xid within this time."""
+
+_REASON = {
+    XidClass.APPLICATION: ("application_xid", 0.7),
+    XidClass.SYMPATHETIC: ("sympathetic_xid", 0.4),
+    XidClass.INFORMATIONAL: ("informational_xid", 0.3),
+}
+_SAVED = TypeAdapter(list[tuple[str, int, float]])
+_AUTHORITY = (Witness.KERNEL_LOG, Witness.DRIVER_EVENT)
+
+
+def announced(event: Event, topology: TopologyView, period_s: float) -> Opinion | None:
+    """What may be said at once of an event that has just arrived: only of a sticky Xid that names
+    one GPU, seen by the kernel or the driver."""
+    if event.type is not EventType.XID or witness_of(event) not in _AUTHORITY:
+        return None
+    code, entity = code_of(event), _gpu_of(event, topology)
+    if code is None or entity is None or not xid_policy(code).sticky:
+        return None
+    return _opinion(entity, code, event.time_s, witness_of(event), tick_of(event.time_s, period_s))
+
+
+class XidRule:
+    """Xids of a tick as opinions."""
+
+    name = "rules.xid"
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, int, float]] = []
+        """(node, Xid, time) of kernel lines that name a node with several GPUs."""
+        self._told: list[tuple[str, int, float]] = []
+        """(node, Xid, time) that were found on a GPU."""
+
+    def observe(self, frame: Frame) -> list[Opinion]:
+        """One opinion for each Xid of this tick; lines that name only a node wait for a twin that
+        names the GPU."""
+        said: dict[tuple[EntityId, int], Opinion] = {}
+        for event in frame.events:
+            code = code_of(event) if event.type is EventType.XID else None
+            if code is None:
+                continue
+            gpu = _gpu_of(event, frame.topology)
+            if gpu is None:
+                self._waiting.append((event.subject, code, event.time_s))
+                continue
+            node = frame.topology.ancestor(gpu, EntityKind.NODE)
+            self._told.append((node or "", code, event.time_s))
+            tick = tick_of(event.time_s, frame.period_s)
+            opinion = _opinion(gpu, code, event.time_s, witness_of(event), tick)
+            known = said.get((gpu, code))
+            if known is None or _rank(opinion) < _rank(known):
+                said[gpu, code] = opinion
+        return [*said.values(), *self._unnamed(frame), *_from_gauge(frame)]
+
+    def _unnamed(self, frame: Frame) -> list[Opinion]:
+        """Kernel lines for which no GPU was named in time are findings of the node."""
+        opinions, still = [], []
+        for node, code, time_s in self._waiting:
+            if any(n == node and c == code and abs(t - time_s) <= TWIN_S for n, c, t in self._told):
+                continue
+            if frame.end_s - time_s < TWIN_S:
+                still.append((node, code, time_s))
+            else:
+                subject = EntityId(node)
+                opinions.append(_opinion(subject, code, time_s, Witness.KERNEL_LOG, None))
+        self._waiting = still
+        self._told = [told for told in self._told if frame.end_s - told[2] < 2 * TWIN_S]
+        return opinions
+
+    def snapshot(self) -> State:
+        """Lines that wait, and twins that may come."""
+        waiting: list[Json] = [[*entry] for entry in self._waiting]
+        told: list[Json] = [[*entry] for entry in self._told]
+        return {"waiting": waiting, "told": told}
+
+    def restore(self, state: State) -> None:
+        """Become what `snapshot` saved."""
+        self._waiting = _SAVED.validate_python(state["waiting"])
+        self._told = _SAVED.validate_python(state["told"])
+
+
+def code_of(event: Event) -> int | None:
+    """The Xid in an event, None when it is no sensible number."""
+    code = event.data.get("xid")
+    return code if isinstance(code, int) and not isinstance(code, bool) and code > 0 else None
+
+
+def witness_of(event: Event) -> Witness:
+    """The channel that an event names; an application's log when it names none that exists."""
+    try:
+        return Witness(str(event.data.get("witness", "")))
+    except ValueError:
+        return Witness.APPLICATION_LOG
+
+
+def _gpu_of(event: Event, topology: TopologyView) -> EntityId | None:
+    """The GPU an event is about: its subject, or the only GPU of the node it names."""
+    if kind_of(event.subject) is EntityKind.GPU:
+        return event.subject
+    children = topology.sources(event.subject, RelationKind.PART_OF)
+    gpus = [child for child in children if kind_of(child) is EntityKind.GPU]
+    return gpus[0] if len(gpus) == 1 else None
+
+
+def _rank(opinion: Opinion) -> tuple[int, float]:
+    """Earliest first, and of one time the kernel before the driver."""
+    order = _AUTHORITY.index(opinion.witness) if opinion.witness in _AUTHORITY else len(_AUTHORITY)
+    return order, opinion.onset_s
+
+
+def _opinion(
+    entity: EntityId, code: int, time_s: float, witness: Witness, tick: int | None
+) -> Opinion:
+    policy = xid_policy(code)
+    reason, confidence, quiet_s = _judgement(policy)
+    return Opinion(
+        detector=NAME,
+        entity=entity,
+        key=f"xid.{code}",
+        reason=reason,
+        witness=witness,
+        confidence=confidence if witness in _AUTHORITY else min(confidence, 0.6),
+        symptoms=(present(f"xid.{code}", time_s),),
+        onset_s=time_s,
+        detail=f"Xid {code}, {policy.title} ({policy.kind.value})",
+        quiet_s=quiet_s,
+        opening_tick=tick if policy.sticky else None,
+    )
+
+
+def _judgement(policy: XidPolicy) -> tuple[str, float, float]:
+    if policy.sticky:
+        return "sticky_xid", 0.95, STICKY_S
+    reason, confidence = _REASON.get(policy.kind, ("hardware_xid", 0.8))
+    return reason, confidence, APPLICATION_S if policy.kind is XidClass.APPLICATION else BURST_S
+
+
+def _from_gauge(frame: Frame) -> list[Opinion]:
+    """The exporter's last-Xid gauge, when it changes while it is watched: it may be the only
+    channel, and it misses bursts."""
+    block = frame.blocks.get(EntityKind.GPU)
+    if block is None or "gpu.xid_last" not in block.column:
+        return []
+    now, before = block.now("gpu.xid_last"), block.before("gpu.xid_last")
+    changed = np.isfinite(now) & np.isfinite(before) & (now != before) & (now > 0)
+    return [
+        _opinion(block.entities[row], int(now[row]), frame.start_s, Witness.TELEMETRY, None)
+        for row in np.flatnonzero(changed)
+    ]
