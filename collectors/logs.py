@@ -49,8 +49,9 @@ class LogEvents:
             return None
         source = f"collector/{line.channel}/{line.node}"
         identity = line.identity or repr(line.at_s)
-        # Uncapped text: two lines that differ only beyond the cap are still two.
-        number = event_id(source, match.name, identity, line.text)
+        # Uncapped text: two lines that differ only beyond the cap are still two. With the witness:
+        # an application that copies a kernel line must not stand in for it.
+        number = event_id(source, line.witness, match.name, identity, line.text)
         if number in self._seen:
             return None
         self._seen[number] = None

@@ -185,7 +185,9 @@ def _by_step(steps: NDArray[np.int64]) -> dict[int, NDArray[np.intp]]:
 
 def _walk(numbers: Sequence[int]) -> Iterator[int]:
     """Every step from the first to the last, without the long gaps."""
-    for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+    previous: int | None = None
+    for number in numbers:
+        if previous is not None and number - previous <= GAP_MAX_S * STEPS_PER_S:
+            yield from range(previous + 1, number)
         yield number
-        if following is not None and following - number <= GAP_MAX_S * STEPS_PER_S:
-            yield from range(number + 1, following)
+        previous = number
