@@ -1,0 +1,89 @@
+"""How incidents end: the fault fades when what is open no longer speaks for it, then it resolves.
+
+Called by `rca.analyst` last in a tick. While an action of ours is in place an incident is mitigated
+first: without load the fault cannot show.
+"""
+
+from dataclasses import replace
+
+from fleetmend.model.entities import EntityId, RelationKind
+from fleetmend.model.incidents import IncidentStatus
+from rca.case import Case, Docket, Ghost, Pending, Turn
+from rca.infer import evaluate
+from rca.knowledge.model import Step
+from rca.scene import Scene
+from rca.sorting import is_new_story
+
+GHOST_KEPT_S = 60.0
+"""How long a fault that ended is remembered for its echo."""
+_HOSTS = (Step(RelationKind.RUNS_ON, True), Step(RelationKind.PART_OF, True))
+
+
+def age(docket: Docket, turn: Turn) -> set[str]:
+    """Fade, mitigate and resolve; gives the ids of the cases whose status changed."""
+    moved = set()
+    now_s = turn.scene.now_s
+    for case in docket.live:
+        if speaks(turn.scene, case):
+            case.faded_at_s = None
+            if case.status is IncidentStatus.MITIGATED:
+                case.status, case.ended_at_s = IncidentStatus.OPEN, None
+                moved.add(case.id)
+            continue
+        if case.faded_at_s is None:
+            case.faded_at_s = now_s
+        quiet_s = turn.settings.confirm_s if case.provisional else turn.settings.resolve_after_s
+        if now_s - case.faded_at_s >= quiet_s and _end(turn, case):
+            moved.add(case.id)
+    docket.ghosts = [g for g in docket.ghosts if now_s <= g.faded_at_s + GHOST_KEPT_S]
+    return moved
+
+
+def forget_ended(docket: Docket, scene: Scene) -> None:
+    """Drop cases that were resolved or merged; called after they were published."""
+    for case in [case for case in docket.cases.values() if not case.live]:
+        del docket.cases[case.id]
+        if case.status is IncidentStatus.MERGED:
+            continue
+        faded_at_s = scene.now_s if case.faded_at_s is None else case.faded_at_s
+        entities = sorted({seen.entity for seen in case.evidence})
+        docket.ghosts.append(Ghost(entities, faded_at_s))
+        for key in case.keys & set(scene.observed):
+            docket.pending[key] = Pending(scene.now_s, spent=True)
+    docket.pending = dict(sorted(docket.pending.items()))
+
+
+def speaks(scene: Scene, case: Case) -> bool:
+    """True while what is still open of its evidence would name the fault."""
+    held = case.keys
+    still = {
+        key: seen
+        for key, seen in scene.observed.items()
+        if key in held and not is_new_story(case, seen)
+    }
+    if case.root is None or not still:
+        return bool(still)
+    left = evaluate(replace(scene, observed=still), case.root, absence=False)
+    return left.log_odds >= scene.settings.open_log_odds
+
+
+def _end(turn: Turn, case: Case) -> bool:
+    """Resolve, or mitigate first while an action of ours is in place; true when the status
+    changed."""
+    now_s = turn.scene.now_s
+    if _is_acted_on(turn, case):
+        if case.status is IncidentStatus.OPEN:
+            case.status, case.ended_at_s = IncidentStatus.MITIGATED, now_s
+            return True
+        since_s = now_s if case.ended_at_s is None else case.ended_at_s
+        if now_s - since_s < turn.settings.mitigated_hold_s:
+            return False
+    case.status, case.ended_at_s = IncidentStatus.RESOLVED, now_s
+    return True
+
+
+def _is_acted_on(turn: Turn, case: Case) -> bool:
+    touched: set[EntityId] = {seen.entity for seen in case.evidence}
+    for entity in sorted(touched):
+        touched.update(turn.scene.graph.reached(entity, _HOSTS, 2))
+    return bool(touched & turn.acting)

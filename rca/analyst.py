@@ -1,0 +1,56 @@
+"""One tick of root cause analysis, in order: sort what is seen, open and reconsider, let age.
+
+Called by `rca.stage` with everything that is known at the tick's end. Nothing here depends on the
+order in which findings came within a tick.
+"""
+
+from rca import ageing, opening, sorting, takeover
+from rca.case import Case, Docket, Turn
+from rca.correlate import groups
+from rca.evidence import Key
+
+FAULTS_MAX = 3
+"""New faults that one group may open in one tick; more wait for the next."""
+
+
+def analyse(docket: Docket, turn: Turn) -> set[str]:
+    """Change the docket by one tick; gives the ids of the cases in which something moved."""
+    moved = sorting.refresh(docket, turn)
+    moved |= sorting.sort_signs(docket, turn)
+    for group, fresh, near in _groups(docket, turn):
+        candidates = {h for key in group for h in turn.scene.hypotheses(key)}
+        moved |= takeover.reconsider(docket, turn, candidates, near)
+        for _ in range(FAULTS_MAX):
+            held = {key for case in docket.active for key in case.keys}
+            left = [key for key in fresh if key not in held]
+            opened = opening.open_case(docket, turn, left)
+            if opened is None:
+                break
+            moved.add(opened.id)
+    return moved | ageing.age(docket, turn)
+
+
+def _groups(docket: Docket, turn: Turn) -> list[tuple[tuple[Key, ...], list[Key], list[Case]]]:
+    """Groups in which something waits: all their signs, the waiting ones, the cases in them."""
+    fresh = [key for key, state in docket.pending.items() if not state.spent]
+    if not fresh:
+        return []
+    cases = docket.active
+    onsets_s = {seen.key: seen.onset_s for case in cases for seen in case.evidence}
+    onsets_s |= {key: turn.scene.observed[key].onset_s for key in fresh}
+    found = groups(
+        onsets_s,
+        {key: turn.scene.hypotheses(key) for key in onsets_s},
+        window_s=turn.settings.window_s,
+        together=[case.keys for case in cases],
+    )
+    waiting = set(fresh)
+    return [
+        (
+            group,
+            [key for key in group if key in waiting],
+            [case for case in cases if case.keys & set(group)],
+        )
+        for group in found
+        if waiting & set(group)
+    ]

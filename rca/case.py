@@ -1,0 +1,130 @@
+"""A case: what the analyst remembers of one incident. Kept in snapshots, published by
+`record.py`."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fleetmend.model.entities import EntityId
+from fleetmend.model.findings import Finding
+from fleetmend.model.incidents import Incident, IncidentStatus
+from fleetmend.settings.rca import IncidentSettings
+from rca.evidence import Key, Observation
+from rca.scene import Hypothesis, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A finding that is open or provisional."""
+
+    finding: Finding
+    """Its newest record."""
+    first_tick: int
+    """The tick of its first record."""
+    announced_at_s: float | None
+    """When it was announced on arrival; None when its first record came from a tick."""
+
+
+@dataclass(slots=True)
+class Case:
+    """One incident from opening to end."""
+
+    id: str
+    root: Hypothesis | None
+    """The fault it is taken for; None while no fault class explains it."""
+    opened_at_s: float
+    onset_s: float
+    evidence: list[Observation]
+    """In order of joining, each as last seen: E1, E2 ... keep their numbers."""
+    status: IncidentStatus = IncidentStatus.OPEN
+    born: str = ""
+    """The provisional finding that opened it on arrival."""
+    provisional: bool = False
+    faded_at_s: float | None = None
+    """Since when nothing that is open speaks for the root any more."""
+    ended_at_s: float | None = None
+    """When it was mitigated or resolved."""
+    merged_into: str = ""
+    version: int = 0
+    published: Incident | None = None
+    """The last version that went out."""
+
+    @property
+    def keys(self) -> set[Key]:
+        """Everything it holds as evidence."""
+        return {seen.key for seen in self.evidence}
+
+    @property
+    def live(self) -> bool:
+        """True until it was resolved or merged."""
+        return self.status in (IncidentStatus.OPEN, IncidentStatus.MITIGATED)
+
+    def hold(self, seen: Observation) -> None:
+        """Take in a sign, or its newer state."""
+        for index, held in enumerate(self.evidence):
+            if held.key == seen.key:
+                self.evidence[index] = seen
+                return
+        self.evidence.append(seen)
+
+
+@dataclass(slots=True)
+class Ghost:
+    """A fault that ended: for a while a draining backlog is its echo, not a new fault."""
+
+    entities: list[EntityId]
+    faded_at_s: float
+
+
+@dataclass(slots=True)
+class Pending:
+    """A sign that no incident explains yet."""
+
+    since_s: float
+    """Event time at which it was first seen so."""
+    spent: bool = False
+    """It belonged to an incident that has ended and opens nothing again while it lasts."""
+
+
+@dataclass(slots=True)
+class Docket:
+    """All that the analyst remembers."""
+
+    cases: dict[str, Case] = field(default_factory=dict)
+    """By id; those that ended stay until they were published."""
+    ghosts: list[Ghost] = field(default_factory=list)
+    pending: dict[Key, Pending] = field(default_factory=dict)
+    """In order of key."""
+
+    @property
+    def live(self) -> list[Case]:
+        """Cases that have not ended, oldest first."""
+        cases = (case for case in self.cases.values() if case.live)
+        return sorted(cases, key=lambda case: (case.opened_at_s, case.id))
+
+    @property
+    def active(self) -> list[Case]:
+        """Live cases whose fault still shows."""
+        return [case for case in self.live if case.faded_at_s is None]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One tick as the analyst gets it."""
+
+    scene: Scene
+    findings: Mapping[str, Held]
+    """Those that are open or provisional, by id."""
+    at_s: float
+    """Event time reached: what is opened now carries it."""
+    acting: frozenset[EntityId]
+    """Entities on which an action of ours is in place."""
+    settings: IncidentSettings
+
+
+def incident_id(entity: EntityId, opening_tick: int) -> str:
+    """A short readable id, the same for the same entity and tick of the first finding."""
+    text = f"{entity}\x1f{opening_tick}"
+    digest = hashlib.blake2b(text.encode(), digest_size=5).digest()
+    return f"INC-{base64.b32encode(digest).decode()}"

@@ -1,0 +1,129 @@
+"""The fleet as a graph, and how faults travel in it.
+
+A networkx multigraph holds every relation twice: along it (`>runs_on`) and against it (`<runs_on`),
+so that a fault class can say by which steps it spreads. Used by `rca.hypotheses` and `rca.explain`;
+kept up to date by `rca.stage` from the topology log. Nothing outside this module names networkx.
+"""
+
+import networkx as nx
+
+from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp, kind_of
+from fleetmend.views.topology import TopologyView
+from rca.knowledge.model import PEER, SELF, FaultClass, Step
+
+
+class FleetGraph:
+    """Entities and steps between them. Answers are cached until the topology changes."""
+
+    def __init__(self) -> None:
+        self._graph: nx.MultiDiGraph[EntityId] = nx.MultiDiGraph()
+        self._reached: dict[tuple[EntityId, tuple[Step, ...], int], tuple[EntityId, ...]] = {}
+
+    @classmethod
+    def of(cls, view: TopologyView) -> "FleetGraph":
+        """The graph of a whole view."""
+        fleet = cls()
+        fleet._graph.add_nodes_from(sorted(view.attributes))
+        for source, relation, target in view.relations():
+            fleet._link(source, relation.value, target)
+        return fleet
+
+    def apply(self, change: TopologyChange) -> None:
+        """Take in a change that the view has taken in."""
+        match change.op:
+            case TopologyOp.ENTITY:
+                self._graph.add_node(change.entity)
+            case TopologyOp.ENTITY_GONE:
+                if change.entity in self._graph:
+                    self._graph.remove_node(change.entity)
+            case TopologyOp.RELATION | TopologyOp.RELATION_GONE if change.relation is not None:
+                target = EntityId(change.target)
+                if change.op is TopologyOp.RELATION:
+                    self._link(change.entity, change.relation.value, target)
+                else:
+                    self._unlink(change.entity, change.relation.value, target)
+            case _:
+                return
+        self._reached.clear()
+
+    def reached(
+        self, entity: EntityId, steps: tuple[Step, ...], depth: int
+    ) -> tuple[EntityId, ...]:
+        """Every other entity within `depth` of these steps, nearest first, then in order of id."""
+        key = (entity, steps, depth)
+        if key not in self._reached:
+            self._reached[key] = self._search(entity, steps, depth)
+        return self._reached[key]
+
+    def places(self, entity: EntityId, fault: FaultClass, on: str) -> tuple[EntityId, ...]:
+        """Where a sign of a fault on `entity` is looked for: `self`, `peer` or a kind."""
+        if on == SELF:
+            return (entity,)
+        kind = kind_of(entity).value if on == PEER else on
+        return tuple(
+            other
+            for other in self.reached(entity, fault.spreads, fault.depth)
+            if kind_of(other).value == kind
+        )
+
+    def roots(self, entity: EntityId, fault: FaultClass) -> tuple[EntityId, ...]:
+        """Every entity on which a fault of this class would reach `entity`; itself included."""
+        back = tuple(Step(step.relation, not step.forward) for step in fault.spreads)
+        found = (entity, *self.reached(entity, back, fault.depth))
+        return tuple(root for root in found if kind_of(root) in fault.kinds)
+
+    def path(self, root: EntityId, target: EntityId, steps: tuple[Step, ...]) -> list[EntityId]:
+        """The shortest way by which a fault on `root` reaches `target`; the first by id of equals.
+        Only the two ends when there is none."""
+        if root == target:
+            return [root]
+        before: dict[EntityId, EntityId] = {root: root}
+        front = [root]
+        while front and target not in before:
+            following: list[EntityId] = []
+            for entity in front:
+                for other in self._neighbours(entity, steps):
+                    if other not in before:
+                        before[other] = entity
+                        following.append(other)
+            front = following
+        if target not in before:
+            return [root, target]
+        way = [target]
+        while way[-1] != root:
+            way.append(before[way[-1]])
+        return way[::-1]
+
+    def edges(self) -> list[tuple[EntityId, EntityId, str]]:
+        """Every step there is, sorted."""
+        return sorted(self._graph.edges(keys=True))
+
+    def _search(
+        self, entity: EntityId, steps: tuple[Step, ...], depth: int
+    ) -> tuple[EntityId, ...]:
+        seen, front, found = {entity}, [entity], []
+        for _ in range(depth):
+            following = sorted(
+                {other for e in front for other in self._neighbours(e, steps)} - seen
+            )
+            seen.update(following)
+            found.extend(following)
+            front = following
+        return tuple(found)
+
+    def _neighbours(self, entity: EntityId, steps: tuple[Step, ...]) -> list[EntityId]:
+        if entity not in self._graph:
+            return []
+        allowed = {str(step) for step in steps}
+        return sorted(
+            {t for _, t, step in self._graph.out_edges(entity, keys=True) if step in allowed}
+        )
+
+    def _link(self, source: EntityId, relation: str, target: EntityId) -> None:
+        self._graph.add_edge(source, target, f">{relation}")
+        self._graph.add_edge(target, source, f"<{relation}")
+
+    def _unlink(self, source: EntityId, relation: str, target: EntityId) -> None:
+        for edge in ((source, target, f">{relation}"), (target, source, f"<{relation}")):
+            if self._graph.has_edge(*edge):
+                self._graph.remove_edge(*edge)

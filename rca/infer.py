@@ -1,0 +1,303 @@
+"""Rank hypotheses by how well they explain what is seen: a leaky noisy-OR in log-odds.
+
+A sign s is seen with probability
+
+    P(s | H) = 1 - (1 - leak_s) * prod over h in H of (1 - w_h * strength_hs)
+
+where H are the faults assumed, `leak` and `strength` come from the knowledge files, and w is the
+weight that the onset leaves (leaky noisy-OR: Henrion 1989, "Some practical issues in constructing
+belief networks"; for diagnosis with many faults: Shwe et al. 1991, QMR-DT). A finding is virtual
+evidence of reliability q (Pearl 1988, section 2.2.2):
+
+    L(s seen | H) = q * P + (1 - q) * (1 - P)
+
+with q = (1 + c) / 2 for a number that is odd with confidence c, and q = 1 - 0.02 * (1 - c) for an
+event or state, which is there or not: its confidence says how much it matters.
+
+What a hypothesis h adds to faults A already assumed is, in natural logarithms,
+
+    gain(h | A) = ln(prior / (1 - prior))
+                + sum over seen signs that h expects of  ln L(s | A + h) - ln L(s | A)
+                + sum over expected signs not seen  of   ln(1 - due * strength)
+                + sum over seen signs it forbids    of   ln(q * likelihood + 1 - q)
+                + ln(change factor) when a change came before that this fault follows.
+
+So signs that A explains already add nothing (explaining away), and every further fault pays its
+prior (parsimony). A sign counts as not seen only if it can be heard, and only as far as it is
+`due`: it has a lag range, and detectors need time. The fault's own onset is the one among the
+onsets seen that makes the gain largest; signs outside their lag range from it weigh
+exp(-excess / decay).
+
+Pure: no state, no clock. Called by `rca.incident`.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fleetmend.model.entities import EntityId
+from rca.evidence import Key, Observation
+from rca.knowledge.model import Expected
+from rca.scene import Hypothesis, Scene
+
+Explained = Mapping[Key, float]
+"""For each sign the probability that none of the faults assumed so far makes it seen."""
+
+NOTHING: Explained = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A hypothesis with what speaks for and against it."""
+
+    hypothesis: Hypothesis
+    log_odds: float
+    onset_s: float
+    supports: tuple[Key, ...]
+    """Seen signs that it explains better than chance, the weightiest first."""
+    absent: tuple[Key, ...]
+    """Signs that should be seen by now and are not; of several possible places the first."""
+    against: tuple[Key, ...]
+    """Seen signs that it forbids."""
+    unheard: float
+    """Share of the expected signs that cannot be heard."""
+    decisive: bool
+    """One of its supports is enough to name it."""
+    explains: Mapping[Key, float]
+    """Probability with which it alone makes each of its seen signs seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    seen: Observation
+    expected: Expected
+
+
+@dataclass(frozen=True, slots=True)
+class _Outlook:
+    """What a hypothesis expects here, sorted into seen, missing and unheard."""
+
+    present: tuple[_Present, ...]
+    missing: tuple[tuple[Key, Expected], ...]
+    against: tuple[tuple[Observation, float], ...]
+    unheard: float
+
+
+def evaluate(
+    scene: Scene, hypothesis: Hypothesis, *, assumed: Explained = NOTHING, absence: bool = True
+) -> Ranked:
+    """The gain of one hypothesis. Without `absence` only what is seen counts: what still speaks
+    for a fault that is ending."""
+    outlook = _outlook(scene, hypothesis)
+    anchors = sorted({p.seen.onset_s for p in outlook.present}) or [scene.now_s]
+    ranked = [_at_onset(scene, hypothesis, outlook, anchor, assumed, absence) for anchor in anchors]
+    # Of equal gains the earliest onset: `anchors` is ascending and max keeps the first.
+    return max(ranked, key=lambda r: round(r.log_odds, 9))
+
+
+def rank(
+    scene: Scene, hypotheses: Iterable[Hypothesis], *, assumed: Explained = NOTHING
+) -> list[Ranked]:
+    """All of these hypotheses, best first; equals in order of fault class and entity."""
+    found = [evaluate(scene, h, assumed=assumed) for h in sorted(set(hypotheses))]
+    return sorted(found, key=lambda r: (-round(r.log_odds, 9), r.hypothesis))
+
+
+def explain_away(assumed: Explained, explains: Mapping[Key, float]) -> dict[Key, float]:
+    """What stays unexplained when a fault that explains this much is assumed as well."""
+    left = dict(assumed)
+    for key, probability in explains.items():
+        left[key] = left.get(key, 1.0) * (1.0 - probability)
+    return left
+
+
+def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Key, float]:
+    """What a fault that is known to last since `onset_s` explains of what is seen: each expected
+    sign since then, however late, with its strength."""
+    earliest_s = onset_s - scene.settings.order_tolerance_s
+    explained: dict[Key, float] = {}
+    for expected, places in scene.expects(hypothesis):
+        for place in places:
+            seen = scene.observed.get((place, expected.sign))
+            if seen is not None and seen.onset_s >= earliest_s + expected.lag_min_s:
+                strength = max(expected.strength, explained.get(seen.key, 0.0))
+                explained[seen.key] = strength
+    return explained
+
+
+def roots(
+    scene: Scene, hypotheses: Iterable[Hypothesis], *, assumed: Explained = NOTHING, most: int = 3
+) -> list[Ranked]:
+    """The fewest faults that explain what is seen: take the best, then what adds enough to it."""
+    candidates = sorted(set(hypotheses))
+    chosen: list[Ranked] = []
+    left = dict(assumed)
+    while candidates and len(chosen) < most:
+        best = rank(scene, candidates, assumed=left)[0]
+        needed = scene.settings.second_log_odds if chosen else scene.settings.open_log_odds
+        if best.log_odds < needed:
+            break
+        chosen.append(best)
+        candidates.remove(best.hypothesis)
+        left = explain_away(left, best.explains)
+    return chosen
+
+
+def posterior(ranked: Ranked, rivals: Sequence[Ranked]) -> float:
+    """Probability of one hypothesis among its rivals and "none of them": a softmax in which none
+    has log-odds 0. `rivals` may hold the hypothesis itself."""
+    others = [r.log_odds for r in rivals if r.hypothesis != ranked.hypothesis]
+    top = max([0.0, ranked.log_odds, *others])
+    total = sum(math.exp(value - top) for value in (0.0, ranked.log_odds, *others))
+    return math.exp(ranked.log_odds - top) / total
+
+
+def rivals_of(first: Ranked, ranked: Sequence[Ranked]) -> list[Ranked]:
+    """Hypotheses that would explain some of the same signs instead.
+
+    The same fault class on another entity with the very same support is no rival: the ends of a
+    link look alike, and the cause is known whichever end is named.
+    """
+    support = set(first.supports)
+    return [
+        other
+        for other in ranked
+        if other.hypothesis != first.hypothesis
+        and support & set(other.supports)
+        and not (
+            other.hypothesis.fault == first.hypothesis.fault and set(other.supports) == support
+        )
+    ]
+
+
+def _outlook(scene: Scene, hypothesis: Hypothesis) -> _Outlook:
+    present: list[_Present] = []
+    missing: list[tuple[Key, Expected]] = []
+    unheard = total = 0
+    for expected, places in scene.expects(hypothesis):
+        if not places:
+            continue
+        total += 1
+        seen = [scene.observed[p, expected.sign] for p in places if _is_seen(scene, p, expected)]
+        present.extend(_Present(observation, expected) for observation in seen)
+        not_seen = [p for p in places if not _is_seen(scene, p, expected)]
+        sign = scene.knowledge.signs[expected.sign]
+        heard = [p for p in not_seen if scene.ears.hears((p, sign.name), sign, scene.observed)]
+        unheard += not seen and not heard
+        # Where any of several places may show it, one that does is enough.
+        wanted = heard if expected.share_min > 0.0 else heard[:1] if not seen else []
+        missing.extend(((place, sign.name), expected) for place in wanted)
+    return _Outlook(
+        tuple(present),
+        tuple(missing),
+        tuple(_against(scene, hypothesis)),
+        unheard / total if total else 0.0,
+    )
+
+
+def _is_seen(scene: Scene, place: EntityId, expected: Expected) -> bool:
+    return (place, expected.sign) in scene.observed
+
+
+def _against(scene: Scene, hypothesis: Hypothesis) -> Iterable[tuple[Observation, float]]:
+    fault = scene.fault(hypothesis)
+    for forbidden in fault.forbidden:
+        for place in scene.graph.places(hypothesis.entity, fault, forbidden.on):
+            seen = scene.observed.get((place, forbidden.sign))
+            if seen is not None:
+                yield seen, forbidden.likelihood
+
+
+def _at_onset(
+    scene: Scene,
+    hypothesis: Hypothesis,
+    outlook: _Outlook,
+    onset_s: float,
+    assumed: Explained,
+    absence: bool,
+) -> Ranked:
+    fault = scene.fault(hypothesis)
+    log_odds = math.log(fault.prior / (1.0 - fault.prior))
+    weights: list[tuple[float, Key]] = []
+    explains: dict[Key, float] = {}
+    decisive = False
+    for item in outlook.present:
+        seen, expected = item.seen, item.expected
+        weight = _timely(scene, seen.onset_s - onset_s, expected)
+        strength = weight * expected.strength
+        left = assumed.get(seen.key, 1.0)
+        gain = _log_likelihood(scene, seen, left * (1.0 - strength)) - _log_likelihood(
+            scene, seen, left
+        )
+        log_odds += gain
+        explains[seen.key] = max(strength, explains.get(seen.key, 0.0))
+        if gain > 0.0:
+            weights.append((gain, seen.key))
+            decisive |= expected.decisive and weight > 0.5
+    absent = []
+    for key, expected in outlook.missing if absence else ():
+        due = _due(scene, onset_s, expected)
+        log_odds += math.log(1.0 - due * expected.strength)
+        if due * expected.strength >= 0.5:
+            absent.append(key)
+    against = []
+    for seen, likelihood in outlook.against:
+        # What came long before the fault has nothing to do with it.
+        if seen.onset_s < onset_s - scene.settings.order_tolerance_s - _OLD_S:
+            continue
+        reliability = _reliability(seen)
+        log_odds += math.log(reliability * likelihood + 1.0 - reliability)
+        against.append(seen.key)
+    change = scene.recent_change(hypothesis, onset_s)
+    if change is not None:
+        log_odds += math.log(scene.settings.change_factor)
+    elif fault.change_needed:
+        log_odds = -math.inf
+    weights.sort(key=lambda pair: (-round(pair[0], 9), pair[1]))
+    return Ranked(
+        hypothesis=hypothesis,
+        log_odds=log_odds,
+        onset_s=onset_s,
+        supports=tuple(dict.fromkeys(key for _, key in weights)),
+        absent=tuple(absent),
+        against=tuple(against),
+        unheard=outlook.unheard,
+        decisive=decisive,
+        explains=explains,
+    )
+
+
+_FACT_DOUBT = 0.02
+"""Share of events and states of no confidence that are not there at all: lines that somebody
+forged or a pattern misread."""
+_OLD_S = 20.0
+"""A forbidden sign older than the fault by this is another story."""
+
+
+def _log_likelihood(scene: Scene, seen: Observation, unexplained: float) -> float:
+    """ln of q * P + (1 - q) * (1 - P), with P from the leak and what is left unexplained."""
+    probability = 1.0 - (1.0 - scene.leak(seen.sign)) * unexplained
+    reliability = _reliability(seen)
+    return math.log(reliability * probability + (1.0 - reliability) * (1.0 - probability))
+
+
+def _reliability(seen: Observation) -> float:
+    """How surely a sign is there: confidence 0 of an odd number says nothing (a half)."""
+    if seen.factual:
+        return 1.0 - _FACT_DOUBT * (1.0 - seen.confidence)
+    return (1.0 + seen.confidence) / 2.0
+
+
+def _timely(scene: Scene, lag_s: float, expected: Expected) -> float:
+    """1 within the lag range and the tolerance, falling by e for each decay time outside."""
+    tolerance_s = scene.settings.order_tolerance_s
+    early_s = expected.lag_min_s - tolerance_s - lag_s
+    late_s = lag_s - expected.lag_max_s - tolerance_s
+    return math.exp(-max(0.0, early_s, late_s) / scene.settings.order_decay_s)
+
+
+def _due(scene: Scene, onset_s: float, expected: Expected) -> float:
+    """How far a sign should be seen by now: 0 before its first moment, 1 from its last on."""
+    since_s = scene.now_s - onset_s - scene.settings.detection_s - expected.lag_min_s
+    span_s = max(expected.lag_max_s - expected.lag_min_s, 1e-9)
+    return min(1.0, max(0.0, since_s / span_s))

@@ -1,0 +1,252 @@
+"""Read and check the knowledge files. Called at start-up by `rca.stage` and by tests.
+
+A bad file stops the start: the error names the file and the line or field.
+"""
+
+import functools
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from fleetmend.errors import SettingsError
+from fleetmend.model.entities import EntityKind, RelationKind
+from fleetmend.model.findings import Direction
+from fleetmend.model.incidents import Severity
+from rca.knowledge.model import (
+    PEER,
+    SELF,
+    Channel,
+    Effect,
+    Expected,
+    FaultClass,
+    Forbidden,
+    Hearing,
+    Knowledge,
+    Match,
+    Sign,
+    Step,
+)
+
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+MatchText = Annotated[
+    str, StringConstraints(pattern=r"^(@[a-z][a-z0-9_]*|[a-zA-Z0-9_.]+ (up|down|present))$")
+]
+StepText = Annotated[str, StringConstraints(pattern=r"^[<>][a-z_]+$")]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Sign(_File):
+    title: str
+    kinds: list[EntityKind] = Field(min_length=1)
+    any: list[MatchText] = Field(min_length=1)
+    leak: Probability
+    channel: Channel = Channel.TELEMETRY
+    heard: Hearing = Hearing.DEFAULT
+    echo: bool = False
+
+
+class _Expected(_File):
+    sign: Word
+    on: str = SELF
+    strength: Probability
+    lag_s: tuple[float, float] = (0.0, 5.0)
+    decisive: bool = False
+    share_min: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class _Forbidden(_File):
+    sign: Word
+    on: str = SELF
+    likelihood: Probability
+
+
+class _Class(_File):
+    title: str
+    kinds: list[EntityKind] = Field(min_length=1)
+    prior: Probability
+    spreads: list[StepText] = []
+    depth: int = Field(default=1, ge=1, le=4)
+    needs: list[str] = []
+    symptoms: list[_Expected] = Field(min_length=1)
+    must_not_see: list[_Forbidden] = []
+    silences: list[str] = []
+    changes: list[Word] = []
+    change_needed: bool = False
+    effect: Effect
+    severity: Severity
+    runbooks: list[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]] = Field(
+        min_length=1
+    )
+    next_check: str
+    source: str
+
+
+_SILENT_SIGNS = ("silent", "stale")
+_SILENCED = 0.4
+"""Probability that a fault which may silence something does so: exporters differ."""
+_SILENCED_LAG_S = 20.0
+
+_SIGNS: TypeAdapter[dict[Word, _Sign]] = TypeAdapter(dict[Word, _Sign])
+_PLACES: frozenset[str] = frozenset({SELF, PEER, *(kind.value for kind in EntityKind)})
+
+
+@functools.cache
+def knowledge() -> Knowledge:
+    """The knowledge of this version. Raises SettingsError naming file and field."""
+    return load_knowledge(built_in())
+
+
+def built_in() -> Traversable:
+    """The folder of the files that come with this version."""
+    return resources.files("rca.knowledge")
+
+
+def load_knowledge(folder: Traversable, *, extra: Path | None = None) -> Knowledge:
+    """Knowledge from `signs.toml` and `classes/*.toml` of a folder.
+
+    `extra` is a folder of further classes; one of a known name replaces the built-in. Raises
+    SettingsError.
+    """
+    signs = _signs(folder / "signs.toml")
+    classes: dict[str, FaultClass] = {}
+    files = [f for f in (folder / "classes").iterdir() if f.name.endswith(".toml")]
+    further = sorted(extra.glob("*.toml")) if extra is not None else []
+    for file in [*sorted(files, key=lambda file: file.name), *further]:
+        found = _fault_class(file, signs)
+        classes[found.name] = found
+    return Knowledge(signs, classes)
+
+
+def _signs(file: Traversable) -> Mapping[str, Sign]:
+    try:
+        read = _SIGNS.validate_python(_toml(file))
+    except ValidationError as error:
+        raise _bad(file, error) from error
+    return {
+        name: Sign(
+            name=name,
+            title=sign.title,
+            kinds=frozenset(sign.kinds),
+            matches=tuple(_match(text) for text in sign.any),
+            leak=sign.leak,
+            channel=sign.channel,
+            heard=sign.heard,
+            echo=sign.echo,
+        )
+        for name, sign in read.items()
+    }
+
+
+def _fault_class(file: Traversable, signs: Mapping[str, Sign]) -> FaultClass:
+    try:
+        read = _Class.model_validate(_toml(file))
+    except ValidationError as error:
+        raise _bad(file, error) from error
+    _check_references(file, read, signs)
+    return FaultClass(
+        name=file.name.removesuffix(".toml"),
+        title=read.title,
+        kinds=frozenset(read.kinds),
+        prior=read.prior,
+        spreads=tuple(_step(file, text) for text in read.spreads),
+        depth=read.depth,
+        needs=tuple(read.needs),
+        expected=_expected(read),
+        forbidden=tuple(Forbidden(s.sign, s.on, s.likelihood) for s in read.must_not_see),
+        silences=tuple(read.silences),
+        changes=tuple(read.changes),
+        change_needed=read.change_needed,
+        effect=read.effect,
+        severity=read.severity,
+        runbooks=tuple(read.runbooks),
+        next_check=read.next_check,
+        source=read.source,
+    )
+
+
+def _expected(read: _Class) -> tuple[Expected, ...]:
+    """The symptoms as written, and silence wherever the class may silence something."""
+    written = [
+        Expected(
+            sign=s.sign,
+            on=s.on,
+            strength=s.strength,
+            lag_min_s=s.lag_s[0],
+            lag_max_s=s.lag_s[1],
+            decisive=s.decisive,
+            share_min=s.share_min,
+        )
+        for s in read.symptoms
+    ]
+    named = {(s.sign, s.on) for s in written}
+    silences = [
+        Expected(sign, place, _SILENCED, 0.0, _SILENCED_LAG_S, decisive=False, share_min=0.0)
+        for place in read.silences
+        for sign in _SILENT_SIGNS
+        if (sign, place) not in named
+    ]
+    return (*written, *silences)
+
+
+def _check_references(file: Traversable, read: _Class, signs: Mapping[str, Sign]) -> None:
+    """Signs must exist, and places be `self`, `peer` or a kind that a sign can be on."""
+    fields: list[tuple[Literal["symptoms", "must_not_see"], Iterable[_Expected | _Forbidden]]] = [
+        ("symptoms", read.symptoms),
+        ("must_not_see", read.must_not_see),
+    ]
+    for field, uses in fields:
+        for index, use in enumerate(uses):
+            where = f"{file.name} {field}.{index}"
+            if use.sign not in signs:
+                raise SettingsError(f"unknown sign {use.sign!r}", where=f"{where}.sign")
+            if use.on not in _PLACES:
+                raise SettingsError(f"unknown place {use.on!r}", where=f"{where}.on")
+            kinds = set(read.kinds) if use.on in (SELF, PEER) else {EntityKind(use.on)}
+            if not kinds & signs[use.sign].kinds:
+                raise SettingsError(
+                    f"sign {use.sign!r} is never on {use.on!r}",
+                    where=f"{where}.on",
+                    fix=f"It is on: {', '.join(sorted(signs[use.sign].kinds))}.",
+                )
+    for field_name, places in (("silences", read.silences), ("needs", read.needs)):
+        for place in places:
+            if place not in _PLACES:
+                raise SettingsError(f"unknown place {place!r}", where=f"{file.name} {field_name}")
+
+
+def _toml(file: Traversable) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(str(error), where=file.name) from error
+    except tomllib.TOMLDecodeError as error:  # its text names line and column
+        raise SettingsError(str(error), where=file.name) from error
+
+
+def _bad(file: Traversable, error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return SettingsError(first["msg"], where=f"{file.name} {field}")
+
+
+def _match(text: str) -> Match:
+    if text.startswith("@"):
+        return Match(text[1:], None)
+    name, _, direction = text.partition(" ")
+    return Match(name, Direction(direction))
+
+
+def _step(file: Traversable, text: str) -> Step:
+    try:
+        return Step(RelationKind(text[1:]), text[0] == ">")
+    except ValueError as error:
+        raise SettingsError(f"unknown relation {text!r}", where=f"{file.name} spreads") from error

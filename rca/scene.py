@@ -1,0 +1,120 @@
+"""Everything that is known at one moment, and what a fault would be expected to show in it.
+
+A scene is plain data: the same scene gives the same diagnosis. Made by `rca.stage`, read by
+`rca.infer` and `rca.correlate`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fleetmend.model.entities import EntityId, RelationKind
+from fleetmend.settings.rca import InferSettings
+from rca.evidence import UNKNOWN_LEAK, Ears, Key, Observation
+from rca.graph import FleetGraph
+from rca.knowledge.model import Expected, FaultClass, Knowledge, Step
+
+_UPWARDS = tuple(
+    Step(relation, True)
+    for relation in (
+        RelationKind.RUNS_ON,
+        RelationKind.PART_OF,
+        RelationKind.MEMBER_OF,
+        RelationKind.SERVES,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hypothesis:
+    """Fault class `fault` on `entity`."""
+
+    fault: str
+    entity: EntityId
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A rollout, setting or driver change, or an action of ours, as an event told it."""
+
+    kind: str
+    entity: EntityId
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is seen, what can be heard, how things hang together, what is known."""
+
+    now_s: float
+    observed: Mapping[Key, Observation]
+    graph: FleetGraph
+    knowledge: Knowledge
+    ears: Ears
+    changes: Sequence[Change]
+    settings: InferSettings
+
+    def fault(self, hypothesis: Hypothesis) -> FaultClass:
+        """The fault class of a hypothesis."""
+        return self.knowledge.classes[hypothesis.fault]
+
+    def leak(self, sign: str) -> float:
+        """Probability of seeing a sign without any known cause."""
+        known = self.knowledge.signs.get(sign)
+        return UNKNOWN_LEAK if known is None else known.leak
+
+    def expects(self, hypothesis: Hypothesis) -> Iterator[tuple[Expected, tuple[EntityId, ...]]]:
+        """Each expected sign with the entities on which it can be."""
+        fault = self.fault(hypothesis)
+        for expected in fault.expected:
+            kinds = self.knowledge.signs[expected.sign].kinds
+            places = self.graph.places(hypothesis.entity, fault, expected.on)
+            yield expected, tuple(p for p in places if p.split("/", 2)[1] in kinds)
+
+    def hypotheses(self, key: Key) -> list[Hypothesis]:
+        """Every fault that could show this sign on this entity and applies here."""
+        entity, sign = key
+        found = {
+            Hypothesis(fault.name, root)
+            for fault in self.knowledge.classes.values()
+            for expected in fault.expected
+            if expected.sign == sign
+            for root in self.graph.roots(entity, fault)
+            if entity in self.graph.places(root, fault, expected.on)
+        }
+        return sorted(h for h in found if self._applies(h))
+
+    def recent_change(self, hypothesis: Hypothesis, onset_s: float) -> Change | None:
+        """The newest change that this fault class follows, on its entity or what it hangs on."""
+        fault = self.fault(hypothesis)
+        if not fault.changes:
+            return None
+        near = {
+            hypothesis.entity,
+            *self.graph.reached(hypothesis.entity, _UPWARDS, 2),
+            *self.graph.reached(hypothesis.entity, fault.spreads, fault.depth),
+        }
+        oldest_s = onset_s - self.settings.change_window_s
+        newest_s = onset_s + self.settings.order_tolerance_s
+        found = [
+            change
+            for change in self.changes
+            if change.kind in fault.changes
+            and change.entity in near
+            and oldest_s <= change.at_s <= newest_s
+        ]
+        return max(found, key=lambda change: (change.at_s, change.entity)) if found else None
+
+    def _applies(self, hypothesis: Hypothesis) -> bool:
+        fault = self.fault(hypothesis)
+        if any(not self.graph.places(hypothesis.entity, fault, need) for need in fault.needs):
+            return False
+        shares = []
+        for expected, places in self.expects(hypothesis):
+            showing = sum((place, expected.sign) in self.observed for place in places)
+            if expected.decisive and showing:
+                return True
+            if expected.share_min > 0.0:
+                # A domain of one shows nothing in common; two at least must agree.
+                enough = showing >= max(min(2, len(places)), expected.share_min * len(places))
+                shares.append(bool(places) and enough)
+        return any(shares) if shares else True

@@ -1,0 +1,83 @@
+"""Who holds which sign: each goes to the case whose fault explains it, or waits.
+
+Called by `rca.analyst` first thing in a tick. After it `docket.pending` has what no case explains.
+"""
+
+from collections.abc import Mapping
+
+from fleetmend.model.findings import FindingState
+from rca.case import Case, Docket, Pending, Turn
+from rca.evidence import Key, Observation
+from rca.infer import standing
+from rca.scene import Scene
+
+
+def refresh(docket: Docket, turn: Turn) -> set[str]:
+    """Bring held evidence up to date, and confirm what a tick has confirmed."""
+    moved = set()
+    for case in docket.live:
+        for seen in list(case.evidence):
+            now = turn.scene.observed.get(seen.key)
+            if now is not None and not is_new_story(case, now):
+                case.hold(now)
+        born = turn.findings.get(case.born)
+        if case.provisional and born is not None and born.finding.state is FindingState.OPEN:
+            case.provisional = False
+            moved.add(case.id)
+    return moved
+
+
+def sort_signs(docket: Docket, turn: Turn) -> set[str]:
+    """Let open cases take what they explain; the rest is pending."""
+    moved = set()
+    scene, before = turn.scene, docket.pending
+    explained = [(case, _explains(scene, case)) for case in docket.active]
+    holders = {key: case for case in reversed(docket.live) for key in case.keys}
+    docket.pending = {}
+    for key, seen in scene.observed.items():
+        holder = holders.get(key)
+        if holder is not None and not is_new_story(holder, seen):
+            continue
+        taker = _taker(turn, key, explained)
+        if taker is not None:
+            taker.hold(seen)
+            moved.add(taker.id)
+        elif not _is_echo(docket, turn, seen):
+            held = before.get(key)
+            # A sign that has come anew since it was put aside is fresh again.
+            anew = held is None or (held.spent and seen.onset_s > held.since_s)
+            docket.pending[key] = Pending(scene.now_s) if anew or held is None else held
+    return moved
+
+
+def is_new_story(case: Case, seen: Observation) -> bool:
+    """A sign that the case had comes anew after its fault has faded."""
+    return case.faded_at_s is not None and seen.onset_s > case.faded_at_s
+
+
+def _explains(scene: Scene, case: Case) -> Mapping[Key, float]:
+    return {} if case.root is None else standing(scene, case.root, onset_s=case.onset_s)
+
+
+def _taker(turn: Turn, key: Key, explained: list[tuple[Case, Mapping[Key, float]]]) -> Case | None:
+    """The case whose fault explains this sign best, if any does well enough."""
+    able = [
+        (explains[key], case)
+        for case, explains in explained
+        if explains.get(key, 0.0) >= turn.settings.join_strength
+    ]
+    # The oldest of equals: `explained` is in order of opening, and max keeps the first.
+    return max(able, key=lambda pair: pair[0])[1] if able else None
+
+
+def _is_echo(docket: Docket, turn: Turn, seen: Observation) -> bool:
+    sign = turn.scene.knowledge.signs.get(seen.sign)
+    if sign is None or not sign.echo:
+        return False
+    echo_s = turn.settings.echo_s
+    return any(
+        seen.entity in ghost.entities
+        and ghost.faded_at_s <= seen.onset_s <= ghost.faded_at_s + echo_s
+        and turn.scene.now_s <= seen.onset_s + 2.0 * echo_s
+        for ghost in docket.ghosts
+    )

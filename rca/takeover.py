@@ -1,0 +1,77 @@
+"""A better explanation takes over: another cause for an incident, or one cause for several.
+
+Called by `rca.analyst` for groups in which a new sign waits. A new fault beside an old one is not a
+takeover: the old one must have become unneeded.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from fleetmend.model.incidents import IncidentStatus
+from rca.case import Case, Docket, Turn
+from rca.evidence import merge
+from rca.infer import NOTHING, Explained, Ranked, evaluate, explain_away, rank, standing
+from rca.scene import Hypothesis, Scene
+
+
+def reconsider(
+    docket: Docket, turn: Turn, candidates: Iterable[Hypothesis], cases: Sequence[Case]
+) -> set[str]:
+    """Let the best of `candidates` take over from the cases that it makes unneeded; gives the ids
+    of those that changed. The oldest carries on, the others are merged into it."""
+    if not cases:
+        return set()
+    held = [seen for case in cases for seen in case.evidence]
+    scene = replace(turn.scene, observed=merge([*held, *turn.scene.observed.values()]))
+    others = assumed(docket, scene, leaving_out=cases)
+    ranked = rank(scene, candidates, assumed=others)
+    if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
+        return set()
+    best = ranked[0]
+    if any(case.root == best.hypothesis for case in cases):
+        return set()
+    unneeded = [case for case in cases if _unneeded(turn, scene, case, cases, best, others)]
+    if not unneeded:
+        return set()
+    heir, *merged = sorted(unneeded, key=lambda case: (case.opened_at_s, case.id))
+    heir.root, heir.onset_s = best.hypothesis, min(heir.onset_s, best.onset_s)
+    for case in merged:
+        case.status, case.merged_into = IncidentStatus.MERGED, heir.id
+        for seen in case.evidence:
+            heir.hold(seen)
+    for key in best.supports:
+        heir.hold(scene.observed[key])
+    return {case.id for case in unneeded}
+
+
+def assumed(docket: Docket, scene: Scene, *, leaving_out: Sequence[Case] = ()) -> Explained:
+    """What the faults of the active cases explain, but for some."""
+    left: Explained = NOTHING
+    for case in docket.active:
+        if case.root is not None and case not in leaving_out:
+            left = explain_away(left, standing(scene, case.root, onset_s=case.onset_s))
+    return left
+
+
+def _unneeded(
+    turn: Turn,
+    scene: Scene,
+    case: Case,
+    cases: Sequence[Case],
+    best: Ranked,
+    others: Explained,
+) -> bool:
+    """True when the case's fault adds too little once `best` and the other faults are assumed, and
+    is clearly the less likely of the two."""
+    if case.root is None:
+        return bool(case.keys & set(best.supports))
+    young = scene.now_s - case.opened_at_s <= turn.settings.settle_s
+    lead = turn.settings.settle_log_odds if young else turn.settings.switch_log_odds
+    alone = evaluate(scene, case.root, assumed=others)
+    if best.log_odds < alone.log_odds + lead:
+        return False
+    left = explain_away(others, best.explains)
+    for other in cases:
+        if other is not case and other.root is not None:
+            left = explain_away(left, standing(scene, other.root, onset_s=other.onset_s))
+    return evaluate(scene, case.root, assumed=left).log_odds < scene.settings.second_log_odds
