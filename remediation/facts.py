@@ -11,6 +11,7 @@ from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Witness
 from fleetmend.model.plans import ActionKind, Approval, Autonomy, Effect
 from fleetmend.ports.halt import HaltState
+from remediation.policy import Limits
 
 GIVES_BACK = frozenset({ActionKind.UNCORDON, ActionKind.RESTORE})
 """Actions that return capacity: no breaker may stand in their way."""
@@ -30,6 +31,8 @@ class DomainKind(StrEnum):
     RACK = "rack"
     POOL = "pool"
     FLEET = "fleet"
+    RUNBOOK = "runbook"
+    """Everything that one runbook has taken: its own blast limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class DomainFacts:
     """Units with missing, stale or frozen telemetry, explained or not."""
     same_symptom: Mapping[str, frozenset[EntityId]] = field(default_factory=dict)
     """Symptom of this incident -> units of the domain that show it too."""
+    limits: Limits | None = None
+    """Bounds of its own, instead of the policy's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,12 +315,14 @@ def _needs_approval(case: Case) -> bool:
 
 
 def _limits(case: Case, domain: DomainFacts) -> Limits:
+    if domain.limits is not None:
+        return domain.limits
     match domain.kind:
         case DomainKind.RACK:
             return case.policy.rack_limits
         case DomainKind.POOL:
             return case.policy.of_pool(case.plan.pool).limits
-        case DomainKind.FLEET:
+        case DomainKind.FLEET | DomainKind.RUNBOOK:
             return case.policy.fleet_limits
 
 

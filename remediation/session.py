@@ -5,6 +5,7 @@ given. Also answers, purely, what a session has taken and what comes next.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fleetmend.errors import FleetError
 from fleetmend.model.plans import (
@@ -125,11 +126,12 @@ def last_done(
 def to_compensate(
     steps: tuple[Step, ...], records: tuple[StepRecord, ...]
 ) -> tuple[Step, StepRecord] | None:
-    """The last step that touched the world, has a compensation and is not undone yet."""
+    """What undoes the last step that touched the world and is not undone yet, with that step's
+    record."""
     for step in reversed(steps):
         record = record_of(records, step.index)
         if record.state in _TOUCHED and step.compensation is not None:
-            return step, record
+            return replace(step, action=step.compensation), record
     return None
 
 

@@ -1,6 +1,8 @@
 """Settings of remediation: how far it may go by itself, and the bounds that hold whoever asks."""
 
-from pydantic import AwareDatetime, Field
+from typing import Self
+
+from pydantic import AwareDatetime, Field, model_validator
 
 from fleetmend.model.plans import Autonomy
 from fleetmend.settings.section import Section
@@ -97,13 +99,17 @@ class RemediationSettings(Section):
     takes capacity away waits: old incidents may be over."""
     approval_ttl_s: float = Field(default=900.0, gt=0)
     """Seconds for which an approval holds when the runbook does not say."""
-    sessions_max: int = Field(default=16, ge=1)
-    """Sessions that one worker carries at once."""
     lease_s: float = Field(default=15.0, gt=0)
     """Seconds for which a worker holds a session; after a crash another goes on this much
     later."""
     retry_s: float = Field(default=2.0, gt=0)
     """Seconds before a refused or waiting step is looked at again."""
+    hold_check_s: float = Field(default=5.0, gt=0)
+    """Seconds between two looks at what a session holds: that long may pass before a person's
+    uncordon is noticed, or a resolved incident gives back."""
+    poll_s: float = Field(default=0.05, gt=0)
+    """Seconds that an idle executor waits before it asks for sessions again: the express lane's
+    share of the way from a log line to a cordon."""
     drain_parallel: int = Field(default=4, ge=1)
     """Evictions that may be on their way at once on one node."""
     request_timeout_s: float = Field(default=5.0, gt=0)
@@ -116,3 +122,9 @@ class RemediationSettings(Section):
     """The halt switch on disk. A file that cannot be read means halted."""
     halt_configmap: str = ""
     """`namespace/name` of a ConfigMap that is read as a second switch; empty means none."""
+
+    @model_validator(mode="after")
+    def _lease_outlives_a_call(self) -> Self:
+        if self.lease_s < 2 * self.request_timeout_s + 1:
+            raise ValueError("lease_s: must be longer than two calls (request_timeout_s) and 1 s")
+        return self

@@ -113,7 +113,7 @@ def test_both_level_bounds_hold(limits: Limits, size: int) -> None:
     assert allowed <= max(1, limits.out_fraction * size)
 
 
-@pytest.mark.parametrize("kind", DomainKind)
+@pytest.mark.parametrize("kind", [DomainKind.RACK, DomainKind.POOL, DomainKind.FLEET])
 def test_each_kind_of_domain_has_its_own_bounds(kind: DomainKind) -> None:
     none_out = Limits(taken_max=9, window_s=1.0, out_max=0, out_fraction=1.0)
     free = Limits(taken_max=9, window_s=1.0, out_max=9, out_fraction=1.0)
@@ -129,6 +129,17 @@ def test_each_kind_of_domain_has_its_own_bounds(kind: DomainKind) -> None:
     reason = guards.level_exceeded(case(replace(FACTS, domains=domains), policy))
 
     assert reason is not None
+
+
+def test_a_runbook_has_the_bounds_that_it_states() -> None:
+    own = Limits(taken_max=9, window_s=1.0, out_max=1, out_fraction=1.0)
+    held = domain(kind=DomainKind.RUNBOOK, out=frozenset({node(4)}))
+
+    free = guards.level_exceeded(case(replace(FACTS, domains=(held,))))
+    bound = replace(FACTS, domains=(replace(held, limits=own),))
+
+    assert free is None
+    assert guards.level_exceeded(case(bound)) is not None
 
 
 @given(

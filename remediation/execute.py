@@ -1,0 +1,99 @@
+"""The executor: claims sessions that are due and carries each on by one turn.
+
+Any number of workers may run; leases and fences keep them apart. Between two turns a session is
+put by with a short lease, so the store is the only timer and a killed worker's sessions go on
+elsewhere. A dry run is the same loop with another ledger and other ports (`remediation.dryrun`).
+"""
+
+import logging
+import threading
+
+from fleetmend.errors import FenceLost, FleetError, PortError, StoreConflict, StoreError
+from fleetmend.model.plans import Session, SessionState
+from remediation import returning
+from remediation.forward import forward
+from remediation.session import is_over
+from remediation.turn import Tools, Turn
+
+logger = logging.getLogger(__name__)
+
+MOVES_MAX = 200
+"""Moves in one turn: more than any plan needs, so that one session cannot starve the others."""
+
+
+class Executor:
+    """One worker."""
+
+    def __init__(self, tools: Tools, *, worker: str) -> None:
+        """`worker` names it in sessions; two workers never share a name."""
+        self._tools = tools
+        self._worker = worker
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set. Store trouble is logged and waited out."""
+        while not stop.is_set():
+            try:
+                busy = self.run_once()
+            except StoreError as error:
+                logger.warning("store cannot be used", extra={"error": str(error)})
+                busy = False
+            if not busy:
+                self._tools.clock.wait(stop, self._tools.settings.poll_s)
+
+    def run_once(self) -> bool:
+        """One turn of one session; false when none is due. Raises StoreError when no session could
+        be claimed."""
+        tools = self._tools
+        session = tools.ledger.claim(
+            self._worker, now_s=tools.clock.now_s(), lease_s=tools.settings.lease_s
+        )
+        if session is None:
+            return False
+        try:
+            self._turn(session)
+        except FenceLost as lost:
+            # Another worker has it: nothing more may be changed, the lease included.
+            logger.warning("fence lost", extra={"session": session.id, "error": str(lost)})
+        except FleetError as error:
+            # The lease runs out and the session is tried again; the others are not held up.
+            logger.error("turn failed", extra={"session": session.id, "error": str(error)})
+        return True
+
+    def _turn(self, session: Session) -> None:
+        turn = Turn(self._tools, session)
+        try:
+            delay_s = carry(turn)
+        except StoreConflict as conflict:
+            # A person changed it meanwhile: look again at once, with fresh eyes.
+            logger.info("session changed", extra={"session": session.id, "error": str(conflict)})
+            delay_s = 0.0
+        except PortError as error:
+            logger.warning("port failed", extra={"session": session.id, "error": str(error)})
+            delay_s = self._tools.settings.retry_s
+        if delay_s is not None:
+            self._tools.ledger.renew(turn.session, now_s=turn.now_s, lease_s=delay_s)
+
+
+def carry(turn: Turn) -> float | None:
+    """Move until the session has to wait: seconds until the next look, None when it is over."""
+    for _ in range(MOVES_MAX):
+        if is_over(turn.session):
+            return None
+        delay_s = _move(turn)
+        if delay_s is not None:
+            return delay_s
+    return turn.tools.settings.retry_s
+
+
+def _move(turn: Turn) -> float | None:
+    match turn.session.state:
+        case SessionState.GIVING_BACK:
+            return returning.give_back(turn)
+        case SessionState.COMPENSATING:
+            return returning.compensate(turn)
+        case _ if returning.is_over(turn):
+            return returning.unwind(turn)
+        case SessionState.HOLDING:
+            return returning.hold(turn)
+        case _:
+            return forward(turn)
