@@ -192,7 +192,7 @@ def gpu_node(name: str, *, rack: str, pool: str) -> dict[str, Any]:
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
         "topology.kubernetes.io/zone": "az-0",
-        "fleetmend.io/rack": rack,
+        "topology.kubernetes.io/rack": rack,
         "fleetmend.io/pool": pool,
         "nvidia.com/gpu.product": "NVIDIA-H200",
     }

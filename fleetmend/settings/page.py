@@ -14,8 +14,7 @@ HEAD = """\
 Made by `fleetmend settings page`; a test compares. Later sources win: defaults, a TOML file
 (`/etc/fleetmend/config.toml` or `--config`), the environment (`FLEETMEND_SECTION__KEY`; lists and
 tables as JSON), flags. An unknown key is an error. `fleetmend settings show --origin` says what is
-in
-force and where it comes from.
+in force and where it comes from.
 """
 
 

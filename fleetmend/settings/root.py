@@ -2,8 +2,25 @@
 
 from pydantic import Field
 
+from fleetmend.settings.alerting import AlertingSettings
+from fleetmend.settings.collectors import CollectorsSettings
+from fleetmend.settings.console import ConsoleSettings
+from fleetmend.settings.detection import DetectionSettings
+from fleetmend.settings.rca import RcaSettings
+from fleetmend.settings.remediation import RemediationSettings
 from fleetmend.settings.section import Section
+from fleetmend.settings.simulator import SimulatorSettings
+from fleetmend.settings.store import StoreSettings
 from fleetmend.settings.streams import StreamsSettings, TickSettings
+
+
+class HealthSettings(Section):
+    """Health pages of roles other than the console."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Loopback: figures are nobody else's business by default."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """TCP port of `/healthz`, `/readyz` and `/metrics`; 0 opens none."""
 
 
 class Settings(Section):
@@ -15,3 +32,21 @@ class Settings(Section):
     """The log."""
     ticks: TickSettings = TickSettings()
     """How event time advances."""
+    store: StoreSettings = StoreSettings()
+    """The database."""
+    collectors: CollectorsSettings = CollectorsSettings()
+    """What is read, and how often."""
+    detection: DetectionSettings = DetectionSettings()
+    """What counts as odd."""
+    rca: RcaSettings = RcaSettings()
+    """How causes are ranked and incidents opened."""
+    remediation: RemediationSettings = RemediationSettings()
+    """What may be done about it."""
+    alerting: AlertingSettings = AlertingSettings()
+    """Who is told."""
+    console: ConsoleSettings = ConsoleSettings()
+    """The pages."""
+    health: HealthSettings = HealthSettings()
+    """Health pages."""
+    simulator: SimulatorSettings = SimulatorSettings()
+    """The simulated fleet, for `demo` and `simulate`."""

@@ -1,0 +1,120 @@
+"""Services: what a process runs, each a `step` in a thread of its own, or all in turn for replays.
+
+The one place where an unexpected exception is caught: it is logged and counted, the service backs
+off and goes on, and readiness says so.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fleetmend.clock import Clock
+from fleetmend.errors import FleetError
+
+logger = logging.getLogger(__name__)
+
+IDLE_WAIT_S = 0.02
+"""Pause after a step that found nothing to do: short, since it adds to every hop."""
+BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+STUCK_AFTER_S = 30.0
+"""A service whose step has not ended for so long is not ready."""
+
+
+@dataclass(slots=True)
+class Health:
+    """How a service is doing; read by the health pages."""
+
+    steps: int = 0
+    failures: int = 0
+    failing: str = ""
+    """The last error while it goes on failing, else empty."""
+    stepped_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Service:
+    """A named step. `step` returns how much it did; 0 means nothing to do just now."""
+
+    name: str
+    step: Callable[[], int]
+    idle_wait_s: float = IDLE_WAIT_S
+    health: Health = field(default_factory=Health)
+
+
+class ServiceThreads:
+    """Runs services until told to stop."""
+
+    def __init__(self, services: Sequence[Service], clock: Clock) -> None:
+        self.services = tuple(services)
+        self._clock = clock
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._loop, args=(service,), name=service.name, daemon=True)
+            for service in self.services
+        ]
+
+    def start(self) -> None:
+        """Start every thread."""
+        for service, thread in zip(self.services, self._threads, strict=True):
+            service.health.stepped_at_s = self._clock.now_s()
+            thread.start()
+
+    def stop(self, *, timeout_s: float = 10.0) -> None:
+        """Ask all to stop after their step and wait for them."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def wait(self) -> None:
+        """Until somebody calls `stop`."""
+        self._stop.wait()
+
+    def unready(self) -> list[str]:
+        """Why the process is not ready: services that fail or do not return."""
+        now_s = self._clock.now_s()
+        reasons = []
+        for service in self.services:
+            health = service.health
+            if health.failing:
+                reasons.append(f"{service.name}: {health.failing}")
+            elif now_s - health.stepped_at_s > STUCK_AFTER_S:
+                reasons.append(f"{service.name}: no step for {now_s - health.stepped_at_s:.0f} s")
+        return reasons
+
+    def _loop(self, service: Service) -> None:
+        while not self._stop.is_set():
+            wait_s = self._once(service)
+            if wait_s > 0:
+                self._clock.wait(self._stop, wait_s)
+
+    def _once(self, service: Service) -> float:
+        """One step; how long to wait before the next."""
+        health = service.health
+        try:
+            done = service.step()
+        except FleetError as error:
+            return self._failed(service, str(error), expected=True)
+        except Exception as error:  # noqa: BLE001  the edge: a bug in one service stops no other
+            return self._failed(service, f"{type(error).__name__}: {error}", expected=False)
+        health.steps += 1
+        health.failing = ""
+        health.stepped_at_s = self._clock.now_s()
+        return 0.0 if done else service.idle_wait_s
+
+    def _failed(self, service: Service, what: str, *, expected: bool) -> float:
+        health = service.health
+        health.failures += 1
+        again = health.failing == what
+        health.failing = what
+        health.stepped_at_s = self._clock.now_s()
+        if not again:  # the same failure each second is one line, and a figure
+            extra = {"service": service.name, "error": what}
+            logger.error("service failed", extra=extra, exc_info=not expected)
+        return BACK_OFF_S[min(health.failures, len(BACK_OFF_S)) - 1]
+
+
+def settle(services: Sequence[Service]) -> None:
+    """Run all in turn, in this one thread, until none has anything to do: replays and tests."""
+    while sum(service.step() for service in services):
+        pass
