@@ -1,0 +1,1 @@
+"""The JSON twins of the pages, under /api/v1."""

@@ -1,0 +1,79 @@
+"""What the console is given. The composition root makes one `ConsoleDeps` and calls
+`console.app.create_app` with it; tests give fakes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry
+
+from fleetmend.clock import Clock
+from fleetmend.model.entities import EntityId
+from fleetmend.model.plans import Approval
+from fleetmend.ports.faults import FaultInjector
+from fleetmend.ports.halt import HaltState
+from fleetmend.settings.console import ConsoleSettings
+from fleetmend.store import Store
+from fleetmend.views.topology import TopologyView
+
+
+class Decisions(Protocol):
+    """What the console asks of `remediation.service`."""
+
+    def approve(self, plan_id: str, version: int, by: str, channel: str) -> Approval:
+        """Keep a yes. Raises StoreConflict when somebody decided first, ActionRefused when the
+        version cannot be approved."""
+        ...
+
+    def deny(self, plan_id: str, version: int, by: str, reason: str, channel: str) -> Approval:
+        """Keep a no. Raises like `approve`."""
+        ...
+
+    def halt(self, by: str, reason: str) -> HaltState:
+        """Stop all side effects."""
+        ...
+
+    def resume(self, by: str) -> HaltState:
+        """Go on."""
+        ...
+
+    def halt_state(self) -> HaltState:
+        """Whether side effects are stopped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FleetNow:
+    """The fleet at one moment, for the map."""
+
+    at_s: float
+    topology: TopologyView
+    out: frozenset[EntityId] = frozenset()
+    """Nodes that take no work, whoever took them out."""
+    busy: Mapping[EntityId, float] = field(default_factory=dict)
+    """Share of time in which a GPU works, 0 to 1, where it is known."""
+
+
+class FleetProvider(Protocol):
+    """Where the map gets the fleet from."""
+
+    def now(self) -> FleetNow:
+        """The fleet as it is known now. Called once for each request of the map."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleDeps:
+    """Everything the console touches."""
+
+    settings: ConsoleSettings
+    clock: Clock
+    store: Store
+    decisions: Decisions
+    fleet: FleetProvider | None = None
+    """None where no topology is at hand: the fleet page says so."""
+    faults: FaultInjector | None = None
+    """Only where faults can be made on purpose (the simulator)."""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """Where the console's own metrics go; /metrics shows all of it."""

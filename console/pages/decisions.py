@@ -1,0 +1,82 @@
+"""Forms by which people decide: approve, deny, halt, resume. Each ends on a page that says what
+became of it; a decision that came second answers 409 and shows who was first."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from console.auth import Operator
+from console.context import Console
+from console.decide import REASON_CHARS_MAX, decide
+from console.notices import failure
+from console.pages.incident import incident_page
+from console.problems import Problem
+
+_SHOWN = frozenset({409, 412})
+"""Refusals that the person should read beside the plan."""
+
+
+def routes(console: Console) -> APIRouter:
+    """`/plans/{id}/approve`, `/plans/{id}/deny`, `/halt`, `/resume`."""
+    router = APIRouter(include_in_schema=False)
+
+    def answer(
+        request: Request, plan_id: str, version: int, incident: str, *, granted: bool, reason: str
+    ) -> Response:
+        operator = console.operators.require(request)
+        try:
+            decide(console, plan_id, version, operator, granted=granted, reason=reason)
+        except Problem as problem:
+            if problem.status not in _SHOWN:
+                raise
+            told = failure(problem.detail)
+            return incident_page(console, request, incident, notice=told, status=problem.status)
+        said = "approved" if granted else "denied"
+        return RedirectResponse(f"/incidents/{incident}?said={said}#plan", 303)
+
+    @router.post("/plans/{plan_id}/approve")
+    def approve(
+        request: Request,
+        plan_id: str,
+        version: Annotated[int, Form()],
+        incident: Annotated[str, Form()],
+    ) -> Response:
+        return answer(request, plan_id, version, incident, granted=True, reason="")
+
+    @router.post("/plans/{plan_id}/deny")
+    def deny(
+        request: Request,
+        plan_id: str,
+        version: Annotated[int, Form()],
+        incident: Annotated[str, Form()],
+        reason: Annotated[str, Form()] = "",
+    ) -> Response:
+        return answer(request, plan_id, version, incident, granted=False, reason=reason)
+
+    @router.post("/halt")
+    def halt(request: Request, reason: Annotated[str, Form()]) -> Response:
+        set_halt(console, console.operators.require(request), reason)
+        return RedirectResponse("/actions?said=halted", 303)
+
+    @router.post("/resume")
+    def resume(request: Request) -> Response:
+        lift_halt(console, console.operators.require(request))
+        return RedirectResponse("/actions?said=resumed", 303)
+
+    return router
+
+
+def set_halt(console: Console, operator: Operator, reason: str) -> None:
+    """Stop every side effect. Raises Problem 422 without a reason."""
+    why = reason.strip()[:REASON_CHARS_MAX]
+    if not why:
+        raise Problem(422, "empty", "A halt needs a reason.")
+    console.deps.decisions.halt(operator.name, why)
+    console.metrics.decisions.labels("halt", "kept").inc()
+
+
+def lift_halt(console: Console, operator: Operator) -> None:
+    """Go on."""
+    console.deps.decisions.resume(operator.name)
+    console.metrics.decisions.labels("resume", "kept").inc()

@@ -1,0 +1,204 @@
+"""One incident: the page, its live parts, notes and labels of people."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from console.context import Console, not_found
+from console.figures import kind_word, name_of
+from console.notices import Notice, notice
+from console.present.axis import Axis, axis
+from console.present.case import IncidentCase, read_case
+from console.present.causes import cause_views
+from console.present.evidence import EvidenceView, evidence_view
+from console.present.header import head
+from console.present.plan import NOTHING_PLANNED, plan_view
+from console.present.summary import sentences
+from console.present.timeline import SHOWN_MAX, timeline
+from console.problems import Problem
+from console.words import ABSTENTION
+from fleetmend.model.audit import AuditVerb
+from fleetmend.model.entities import EntityId
+from fleetmend.model.incidents import Incident
+from fleetmend.store import LabelVerdict
+
+NAMES_MAX = 12
+"""Names of affected entities that are shown of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedGroup:
+    """Affected entities of one kind."""
+
+    kind: str
+    names: tuple[str, ...]
+    more: int
+
+
+def routes(console: Console) -> APIRouter:
+    """`/incidents/{id}` and what belongs to it."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/i/{incident_id}")
+    def short(incident_id: str) -> RedirectResponse:
+        with console.deps.store.reading() as tx:
+            found = tx.incidents.get(incident_id)
+        if found is None:
+            raise not_found("incident")
+        return RedirectResponse(f"/incidents/{found.id}", 303)
+
+    @router.get("/incidents/{incident_id}")
+    def incident(request: Request, incident_id: str, said: str = "") -> HTMLResponse:
+        return incident_page(console, request, incident_id, notice=notice(said))
+
+    @router.get("/incidents/{incident_id}/live")
+    def live(request: Request, incident_id: str) -> HTMLResponse:
+        return live_parts(console, request, incident_id)
+
+    @router.post("/incidents/{incident_id}/notes")
+    def add_note(request: Request, incident_id: str, text: Annotated[str, Form()]) -> Response:
+        operator = console.operators.require(request)
+        if not text.strip():
+            raise Problem(422, "empty", "A note needs words.")
+        now_s = console.deps.clock.now_s()
+        with console.deps.store.transaction() as tx:
+            if tx.incidents.get(incident_id) is None:
+                raise not_found("incident")
+            note = tx.notes.add(incident_id, operator.name, now_s, text.strip())
+            tx.audit.append(
+                at_s=now_s,
+                actor=operator.name,
+                verb=AuditVerb.NOTE,
+                subject=incident_id,
+                detail={"text": note.text},
+            )
+        return _after(console, request, incident_id, "noted")
+
+    @router.post("/incidents/{incident_id}/labels")
+    def label(
+        request: Request,
+        incident_id: str,
+        cause: Annotated[str, Form()],
+        entity: Annotated[str, Form()],
+        verdict: Annotated[LabelVerdict, Form()],
+    ) -> Response:
+        operator = console.operators.require(request)
+        now_s = console.deps.clock.now_s()
+        with console.deps.store.transaction() as tx:
+            found = tx.incidents.get(incident_id)
+            if found is None:
+                raise not_found("incident")
+            if (cause, entity) not in {(c.cause, c.entity) for c in found.causes}:
+                raise Problem(422, "no_such_cause", "The incident has no such cause by now.")
+            tx.labels.put(incident_id, cause, EntityId(entity), verdict, operator.name, now_s)
+            tx.audit.append(
+                at_s=now_s,
+                actor=operator.name,
+                verb=AuditVerb.CAUSE_LABELLED,
+                subject=incident_id,
+                detail={"verdict": verdict.value, "cause": cause, "entity": entity},
+            )
+        return _after(console, request, incident_id, "labelled")
+
+    return router
+
+
+def incident_page(
+    console: Console,
+    request: Request,
+    incident_id: str,
+    *,
+    notice: Notice | None = None,
+    status: int = 200,
+) -> HTMLResponse:
+    """The whole page; decisions that failed show it too, with what happened."""
+    context = _context(console, request, incident_id)
+    return console.pages.page(request, "incident.html", status=status, notice=notice, **context)
+
+
+def live_parts(console: Console, request: Request, incident_id: str) -> HTMLResponse:
+    """Every card anew, as partials that htmx puts in place."""
+    context = _context(console, request, incident_id)
+    return console.pages.page(request, "incident_live.html", **context)
+
+
+def _after(console: Console, request: Request, incident_id: str, said: str) -> Response:
+    """What follows a change: fresh parts for scripts, the page again without."""
+    if request.headers.get("hx-request") == "true":
+        return live_parts(console, request, incident_id)
+    return RedirectResponse(f"/incidents/{incident_id}?said={said}", 303)
+
+
+def _context(console: Console, request: Request, incident_id: str) -> dict[str, Any]:
+    with console.deps.store.reading() as tx:
+        case = read_case(tx, incident_id)
+    if case is None:
+        raise not_found("incident")
+    now_s = console.deps.clock.now_s()
+    evidence = evidence_view(case, points_max=console.deps.settings.chart_points_max)
+    axis_view = axis(case, now_s=now_s)
+    current = case.current
+    others = [p for p in case.plans if p is not current]
+    return {
+        "head": head(case, now_s=now_s),
+        "live_tokens": _tokens(case),
+        "sentences": sentences(case),
+        "next_check": case.incident.next_check,
+        "abstention": ABSTENTION[case.incident.abstention],
+        "evidence": evidence,
+        "axis": axis_view,
+        "as_table": request.query_params.get("view") == "table",
+        "chart_data": chart_data(evidence, axis_view),
+        "causes": cause_views(case),
+        "plan": plan_view(current, now_s=now_s) if current else None,
+        "no_plan": NOTHING_PLANNED[not case.incident.causes],
+        "other_plans": [plan_view(p, now_s=now_s) for p in others],
+        "affected": _affected(case.incident),
+        "affected_word": f"{len(case.incident.affected)} in all",
+        "items": timeline(case),
+        "shown": SHOWN_MAX,
+    }
+
+
+def chart_data(evidence: EvidenceView, axis_view: Axis) -> dict[str, Any]:
+    """What web/src/charts.ts draws: JSON inside the page."""
+    return {
+        "from": axis_view.from_s,
+        "to": axis_view.to_s,
+        "marks": [{"at": m.at_s, "tone": m.tone} for m in axis_view.marks],
+        "charts": [
+            {
+                "x": row.chart.times_s,
+                "y": row.chart.values,
+                "peers": row.chart.peers,
+                "low": row.chart.low,
+                "high": row.chart.high,
+                "unit": row.chart.unit,
+            }
+            for row in evidence.charts
+            if row.chart is not None
+        ],
+    }
+
+
+def _tokens(case: IncidentCase) -> str:
+    """Ids whose changes concern this page."""
+    ids = [case.incident.id]
+    for found in case.plans:
+        ids.append(found.plan.id)
+        if found.session is not None:
+            ids.append(found.session.id)
+    return " ".join(ids)
+
+
+def _affected(incident: Incident) -> list[AffectedGroup]:
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for entity in incident.affected:
+        by_kind[kind_word(entity)].append(name_of(entity))
+    return [
+        AffectedGroup(kind, tuple(names[:NAMES_MAX]), max(0, len(names) - NAMES_MAX))
+        for kind, names in by_kind.items()
+    ]

@@ -1,0 +1,1 @@
+"""From what the store holds to what a page says: pure builders, no HTTP, no database."""

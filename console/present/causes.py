@@ -1,0 +1,106 @@
+"""Ranked causes: what speaks for and against each, how it reaches the symptom, what people said."""
+
+from dataclasses import dataclass
+
+from console.figures import kind_word, name_of, percent
+from console.present.case import IncidentCase
+from console.present.signals import title
+from console.words import ROLE, Word, humanise
+from fleetmend.model.entities import EntityId
+from fleetmend.model.findings import Direction
+from fleetmend.model.incidents import Cause, CauseRole, Evidence
+from fleetmend.store import LabelVerdict
+
+CAUSES_MAX = 6
+ARGUMENTS_MAX = 6
+_ABSENT = "absent:"
+_METER = {CauseRole.ROOT: "bad", CauseRole.CONTRIBUTING: "warn"}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One reason for or against; with the evidence it rests on, when there is such."""
+
+    text: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One entity on the way from the cause to the symptom."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CauseView:
+    """One row of the card."""
+
+    rank: int
+    cause: str
+    entity: EntityId
+    name: str
+    where: str
+    role: Word
+    ruled_out: bool
+    percent: str
+    score: float
+    tone: str
+    supports: tuple[Argument, ...]
+    contradicts: tuple[Argument, ...]
+    path: tuple[Stop, ...]
+    verdict: LabelVerdict | None
+    """The last word of a person on it."""
+    verdict_by: str
+
+
+def cause_views(case: IncidentCase) -> tuple[CauseView, ...]:
+    """The causes, best first."""
+    incident = case.incident
+    evidence = {e.id: e for e in incident.evidence}
+    return tuple(
+        _view(case, rank, cause, evidence)
+        for rank, cause in enumerate(incident.causes[:CAUSES_MAX], start=1)
+    )
+
+
+def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evidence]) -> CauseView:
+    said = [x for x in case.labels if (x.cause, x.entity) == (cause.cause, cause.entity)]
+    last = said[-1] if said else None
+    return CauseView(
+        rank=rank,
+        cause=cause.cause,
+        entity=cause.entity,
+        name=humanise(cause.cause),
+        where=name_of(cause.entity),
+        role=ROLE[cause.role],
+        ruled_out=cause.role is CauseRole.RULED_OUT,
+        percent=percent(cause.score),
+        score=min(1.0, max(0.0, cause.score)),
+        tone=_METER.get(cause.role, "mut"),
+        supports=_arguments(cause.supports, evidence),
+        contradicts=_arguments(cause.contradicts, evidence),
+        path=tuple(Stop(kind_word(entity), name_of(entity)) for entity in cause.path),
+        verdict=last.verdict if last else None,
+        verdict_by=last.by if last else "",
+    )
+
+
+def _arguments(refs: tuple[str, ...], evidence: dict[str, Evidence]) -> tuple[Argument, ...]:
+    told = [argument(ref, evidence) for ref in refs[:ARGUMENTS_MAX]]
+    if len(refs) > ARGUMENTS_MAX:
+        told.append(Argument(f"and {len(refs) - ARGUMENTS_MAX} more"))
+    return tuple(told)
+
+
+def argument(ref: str, evidence: dict[str, Evidence]) -> Argument:
+    """A reference to evidence, or to a symptom that should be there, in words."""
+    if ref.startswith(_ABSENT):
+        return Argument(f"{title(ref.removeprefix(_ABSENT))} would be expected and is not seen")
+    found = evidence.get(ref)
+    if found is None:
+        return Argument(ref)
+    moved = {Direction.UP: " up", Direction.DOWN: " down", Direction.PRESENT: ""}[found.direction]
+    text = f"{title(found.symptom)}{moved}, {name_of(found.entity)}"
+    return Argument(f"{text}: {found.detail}" if found.detail else text, ref)

@@ -1,0 +1,136 @@
+"""The top of the incident page: chips, title, and the impact strip of measured figures."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from console.figures import NOTHING, kind_word, name_of, percent, span
+from console.present.automation import automation
+from console.present.case import IncidentCase
+from console.words import ABSTENTION, SEVERITY, STATUS, WITNESS, Word, humanise
+from fleetmend.model.incidents import Incident, IncidentStatus
+from fleetmend.model.plans import StepState
+
+_PLURAL = {"gpu": "GPUs", "nic": "NICs", "switch": "switches", "mig": "MIG instances"}
+_SINGULAR = {"gpu": "GPU", "nic": "NIC", "mig": "MIG instance"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One cell of a strip of figures."""
+
+    label: str
+    value: str
+    note: str = ""
+    tone: str = ""
+    since_s: float | None = None
+    """When set, the value is the time since then and keeps counting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands above the cards."""
+
+    id: str
+    title: str
+    severity: Word
+    severity_reason: str
+    status: Word
+    automation: Word
+    provisional: bool
+    opened_at_s: float
+    resolved_at_s: float | None
+    merged_into: str
+    entity: str
+    figures: tuple[Figure, ...]
+
+
+def head(case: IncidentCase, *, now_s: float) -> Head:
+    """Chips, title and figures."""
+    incident = case.incident
+    return Head(
+        id=incident.id,
+        title=incident.title,
+        severity=SEVERITY[incident.severity],
+        severity_reason=incident.severity_reason,
+        status=STATUS[incident.status],
+        automation=automation(case.current),
+        provisional=incident.provisional,
+        opened_at_s=incident.opened_at_s,
+        resolved_at_s=incident.resolved_at_s,
+        merged_into=incident.merged_into,
+        entity=name_of(incident.entity),
+        figures=(
+            _length(incident, now_s),
+            _found(incident),
+            _cause(incident),
+            _affected(incident),
+            _evidence(incident),
+            _first_action(case),
+        ),
+    )
+
+
+def things(kinds: Counter[str]) -> str:
+    """`3 GPUs, 1 engine`, most first."""
+    words = []
+    for kind, count in kinds.most_common():
+        one, many = _SINGULAR.get(kind, kind), _PLURAL.get(kind, f"{kind}s")
+        words.append(f"{count} {one if count == 1 else many}")
+    return ", ".join(words)
+
+
+def _length(incident: Incident, now_s: float) -> Figure:
+    if incident.resolved_at_s is not None:
+        length = span(incident.resolved_at_s - incident.opened_at_s)
+        return Figure("Lasted", length, "from opening to resolved", tone="ok")
+    figure = span(now_s - incident.opened_at_s)
+    note = "symptoms gone, still watched"
+    if incident.status is IncidentStatus.OPEN:
+        findings = incident.open_findings
+        note = f"{findings} finding{'' if findings == 1 else 's'} open now"
+    return Figure("Open for", figure, note, since_s=incident.opened_at_s)
+
+
+def _found(incident: Incident) -> Figure:
+    delay_s = max(0.0, incident.opened_at_s - incident.onset_s)
+    return Figure("Found in", span(delay_s), "from estimated onset to opening")
+
+
+def _cause(incident: Incident) -> Figure:
+    if not incident.causes:
+        return Figure("First cause", "none", ABSTENTION[incident.abstention] or "not ranked yet")
+    first = incident.causes[0]
+    said = ABSTENTION[incident.abstention]
+    note = said or humanise(first.cause)
+    return Figure("Cause score", percent(first.score), note, tone="warn" if said else "")
+
+
+def _affected(incident: Incident) -> Figure:
+    kinds = Counter(kind_word(entity) for entity in incident.affected)
+    count = len(incident.affected)
+    return Figure(
+        "Affected", f"{count} entit{'y' if count == 1 else 'ies'}", things(kinds) or "none named"
+    )
+
+
+def _evidence(incident: Incident) -> Figure:
+    witnesses = sorted({WITNESS[e.witness] for e in incident.evidence})
+    count = len(incident.evidence)
+    value = f"{count} piece{'' if count == 1 else 's'}"
+    return Figure("Evidence", value, ", ".join(witnesses) or "no witness")
+
+
+def _first_action(case: IncidentCase) -> Figure:
+    done = [
+        record.updated_at_s
+        for found in case.plans
+        if found.session is not None
+        for record in found.session.steps
+        if record.state in (StepState.DONE, StepState.FOUND_DONE)
+    ]
+    if not done:
+        return Figure("First action", NOTHING, "nothing has been changed")
+    delay_s = min(done) - case.incident.opened_at_s
+    count = len(done)
+    note = f"after opening · {count} step{'' if count == 1 else 's'} done"
+    return Figure("First action", span(delay_s), note)

@@ -1,0 +1,221 @@
+"""What happened, in sentences made from measured evidence by fixed templates; nothing is invented
+and every claim names its evidence.
+
+Called for the incident page. A sentence is a row of parts, so that the template can link entities,
+times and evidence; telemetry text inside a part is escaped there like all text.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from console.figures import name_of, percent, quantity
+from console.present.case import IncidentCase
+from console.present.signals import reading_unit, title
+from console.words import ABSTENTION, WITNESS, humanise
+from fleetmend.model.entities import EntityId
+from fleetmend.model.findings import Direction
+from fleetmend.model.incidents import Abstention, Cause, Evidence, Incident, IncidentStatus
+from fleetmend.model.plans import ActionKind, SessionState, Step, StepState
+
+CLAIMS_MAX = 4
+"""Pieces of evidence told in sentences; the rest is counted and lies in the evidence card."""
+
+
+REFS_MAX = 8
+
+
+class PartKind(StrEnum):
+    """How the template shows a part."""
+
+    TEXT = "text"
+    STRONG = "strong"
+    ENTITY = "entity"
+    MOMENT = "moment"
+    EVIDENCE = "evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of a sentence."""
+
+    kind: PartKind
+    text: str = ""
+    at_s: float = 0.0
+
+
+Sentence = tuple[Part, ...]
+
+_PAST: dict[ActionKind, str] = {
+    ActionKind.CORDON: "cordoned",
+    ActionKind.UNCORDON: "uncordoned",
+    ActionKind.DRAIN: "drained",
+    ActionKind.ENGINE_RESTART: "restarted",
+    ActionKind.EJECT: "took from the router",
+    ActionKind.RESTORE: "gave traffic back to",
+    ActionKind.NOTIFY: "told people about",
+}
+_GERUND: dict[ActionKind, str] = {
+    ActionKind.CORDON: "Cordoning",
+    ActionKind.UNCORDON: "Uncordoning",
+    ActionKind.DRAIN: "Draining",
+    ActionKind.ENGINE_RESTART: "Restarting",
+    ActionKind.EJECT: "Taking from the router",
+    ActionKind.RESTORE: "Giving traffic back to",
+    ActionKind.NOTIFY: "Telling people about",
+}
+_STATES: dict[str, str] = {
+    "telemetry_absent": "stopped sending telemetry",
+    "telemetry_frozen": "kept repeating the same numbers",
+    "telemetry_stale": "sent numbers that were too old",
+    "no_progress": "made no progress with work in hand",
+    "queue_without_work": "kept requests waiting while its GPU was idle",
+    "foreign_process": "ran a process that belongs to no known pod",
+    "probe_failed": "did not answer the probe as it should",
+    "offsets_lost": "lost records of the log",
+}
+
+
+def sentences(case: IncidentCase) -> tuple[Sentence, ...]:
+    """The story so far, in the order in which it happened."""
+    told = [*_claims(case.incident), _diagnosis(case.incident), *_deeds(case), *_end(case.incident)]
+    return tuple(sentence for sentence in told if sentence)
+
+
+def _claims(incident: Incident) -> list[Sentence]:
+    strongest = sorted(incident.evidence, key=lambda e: -e.score)[:CLAIMS_MAX]
+    told = [claim(e) for e in sorted(strongest, key=lambda e: e.onset_s)]
+    rest = [e for e in incident.evidence if e not in strongest]
+    if rest:
+        refs = [part for e in rest[:REFS_MAX] for part in (_text(" "), _ref(e.id))]
+        more = f" and {len(rest) - REFS_MAX} more" if len(rest) > REFS_MAX else ""
+        told.append((_text("Also seen:"), *refs, _text(f"{more}.")))
+    return told
+
+
+def claim(evidence: Evidence) -> Sentence:
+    """One piece of evidence as a sentence."""
+    name, entity = evidence.symptom, _entity(evidence.entity)
+    when = (
+        _text(" at "),
+        Part(PartKind.MOMENT, at_s=evidence.onset_s),
+        _text(" "),
+        _ref(evidence.id),
+    )
+    if name in _STATES:
+        return (entity, _text(f" {_STATES[name]}"), *when, _text("."))
+    if evidence.direction is Direction.PRESENT:
+        by = f" was reported by the {WITNESS[evidence.witness]} on "
+        return (Part(PartKind.STRONG, humanise(name)), _text(by), entity, *when, _text("."))
+    verb = " rose" if evidence.direction is Direction.UP else " fell"
+    if evidence.observed is not None:
+        verb += f" to {quantity(evidence.observed, reading_unit(name, evidence.unit))}"
+    band = expected(evidence)
+    return (
+        Part(PartKind.STRONG, title(name)),
+        _text(" of "),
+        entity,
+        _text(verb + (f" (expected {band})" if band else "")),
+        *when,
+        _text("."),
+    )
+
+
+def expected(evidence: Evidence) -> str:
+    """The expected range in words; empty when there is none."""
+    low, high = evidence.expected_low, evidence.expected_high
+    unit = reading_unit(evidence.symptom, evidence.unit)
+    if low is None and high is None:
+        return ""
+    if low is None:
+        return f"at most {quantity(high, unit)}"
+    if high is None:
+        return f"at least {quantity(low, unit)}"
+    first, last = quantity(low, unit), quantity(high, unit)
+    word = last.partition(" ")[2]
+    # One unit for both ends when it is the same: `31 to 52 ms`.
+    return f"{first.removesuffix(f' {word}') if word else first} to {last}"
+
+
+def _diagnosis(incident: Incident) -> Sentence:
+    if incident.abstention is not Abstention.NONE:
+        return (_text(f"No cause is named: {ABSTENTION[incident.abstention]}."),)
+    if not incident.causes:
+        return (_text("No cause has been ranked yet."),)
+    first: Cause = incident.causes[0]
+    return (
+        _text("The best explanation is "),
+        Part(PartKind.STRONG, _low(first.cause)),
+        _text(" on "),
+        _entity(first.entity),
+        _text(f" ({percent(first.score)})."),
+    )
+
+
+def _low(name: str) -> str:
+    """The readable name inside a sentence: a leading plain word has no capital there."""
+    text = humanise(name)
+    head = text.split(" ", 1)[0]
+    return text[:1].lower() + text[1:] if head[1:].islower() and head != "Xid" else text
+
+
+def _deeds(case: IncidentCase) -> list[Sentence]:
+    found = case.current
+    if found is None or found.session is None:
+        return []
+    plan, session = found.plan, found.session
+    told: list[Sentence] = []
+    for step in plan.steps:
+        record = found.record(step)
+        if record and record.state is StepState.DONE and step.action is not ActionKind.NOTIFY:
+            told.append(_deed(step, record.updated_at_s))
+    waiting = found.next_step
+    if found.needs_person and waiting is not None:
+        told.append(
+            (
+                _text(f"{_GERUND[waiting.action]} "),
+                _entity(waiting.target),
+                Part(PartKind.STRONG, " waits for your approval"),
+                _text("."),
+            )
+        )
+    if session.state is SessionState.FAILED:
+        told.append(
+            (Part(PartKind.STRONG, "The repair failed"), _text(f": {humanise(session.reason)}."))
+        )
+    return told
+
+
+def _deed(step: Step, at_s: float) -> Sentence:
+    return (
+        _text(f"fleetmend {_PAST[step.action]} "),
+        _entity(step.target),
+        _text(" at "),
+        Part(PartKind.MOMENT, at_s=at_s),
+        _text("."),
+    )
+
+
+def _end(incident: Incident) -> list[Sentence]:
+    if incident.status is IncidentStatus.RESOLVED and incident.resolved_at_s is not None:
+        return [
+            (
+                _text("Nothing is left to see since "),
+                Part(PartKind.MOMENT, at_s=incident.resolved_at_s),
+                _text("."),
+            )
+        ]
+    if incident.status is IncidentStatus.MITIGATED:
+        return [(_text("The symptoms are gone while our action is still in place."),)]
+    return []
+
+
+def _text(text: str) -> Part:
+    return Part(PartKind.TEXT, text)
+
+
+def _entity(entity: EntityId) -> Part:
+    return Part(PartKind.ENTITY, name_of(entity))
+
+
+def _ref(evidence: str) -> Part:
+    return Part(PartKind.EVIDENCE, evidence)

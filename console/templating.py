@@ -1,0 +1,78 @@
+"""Pages from templates: autoescape always, undefined names are errors, the words and figures as
+filters.
+
+Texts of templates are marked with `_()` for gettext; the catalogue of plain English is the only one
+so far, and sentences composed in Python (`console.present`) are English.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from console import figures, words
+from console.assets import Assets
+from console.auth import Operators
+from fleetmend.clock import Clock
+
+THEMES = frozenset({"dark", "light"})
+THEME_COOKIE = "fleetmend_theme"
+
+Context = Callable[[], dict[str, Any]]
+"""What every page's frame shows besides the request: counts and the halt."""
+
+
+class Pages:
+    """Renders templates. `frame` is called once for each whole page."""
+
+    def __init__(
+        self, *, assets: Assets, operators: Operators, clock: Clock, frame: Context, text_max: int
+    ) -> None:
+        self._operators = operators
+        self._clock = clock
+        self._frame = frame
+        self._env = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            extensions=["jinja2.ext.i18n"],
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._env.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+        self._env.globals |= {"asset": assets.url, "icon": _icons(assets)}
+        self._env.filters |= {
+            "span": figures.span,
+            "percent": figures.percent,
+            "iso": figures.iso,
+            "clock": figures.clock,
+            "name_of": figures.name_of,
+            "humanise": words.humanise,
+            "line": lambda text: words.shorten(str(text), text_max),
+        }
+
+    def page(
+        self, request: Request, template: str, *, status: int = 200, **context: Any
+    ) -> HTMLResponse:
+        """A whole page, or a part of one, with what its frame needs."""
+        theme = request.cookies.get(THEME_COOKIE, "")
+        text = self._env.get_template(template).render(
+            theme=theme if theme in THEMES else "",
+            path=request.url.path,
+            operator=self._operators.who(request),
+            open_to_all=self._operators.open_to_all,
+            now_s=self._clock.now_s(),
+            **self._frame(),
+            **context,
+        )
+        return HTMLResponse(text, status)
+
+
+def _icons(assets: Assets) -> Callable[[str], Markup]:
+    # Our own build output, never telemetry: the only text that is not escaped.
+    made = {name: Markup(svg) for name, svg in assets.icons.items()}  # noqa: S704
+    return lambda name: made.get(name, Markup(""))

@@ -1,0 +1,45 @@
+// Values with units, as console/figures.py writes them: a chart and its table say the same.
+
+const IEC: [number, string][] = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]];
+const SI: [number, string][] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+
+function plain(v: number): string {
+  const size = Math.abs(v);
+  if (size >= 100 || Number.isInteger(v)) return Math.round(v).toLocaleString("en-GB");
+  if (size >= 10) return v.toFixed(1);
+  return size >= 0.01 ? v.toFixed(2) : String(Number(v.toPrecision(2)));
+}
+
+/** `{token}/s` -> `tokens/s`, `Cel` -> `°C`, `{request}` -> nothing. */
+function unitWord(unit: string): string {
+  if (unit === "Cel") return "°C";
+  if (unit === "1") return "";
+  const found = /^\{(\w+)\}(.*)$/.exec(unit);
+  if (found) return found[2] ? `${found[1] ?? ""}s${found[2]}` : "";
+  return unit;
+}
+
+/** A value as people read it. */
+export function value(v: number, unit: string): string {
+  if (unit === "ratio") return `${plain(v * 100)} %`;
+  if (unit === "By" || unit === "By/s") {
+    const step = IEC.find(([size]) => Math.abs(v) >= size);
+    return (step ? `${plain(v / step[0])} ${step[1]}` : `${plain(v)} B`) + unit.slice(2);
+  }
+  if (unit === "s" && Math.abs(v) < 1) {
+    return v !== 0 && Math.abs(v) < 1e-3 ? `${plain(v * 1e6)} µs` : `${plain(v * 1e3)} ms`;
+  }
+  return `${plain(v)} ${unitWord(unit)}`.trim();
+}
+
+/** Marks of an axis: short, all in one size. */
+export function ticks(at: number[], unit: string): string[] {
+  const top = Math.max(...at.map(Math.abs));
+  const cut = (v: number): string => String(Number(v.toPrecision(4)));
+  if (unit === "ratio") return at.map((v) => `${cut(v * 100)}%`);
+  if (unit === "s" && top < 1) return at.map((v) => (v === 0 ? "0" : `${cut(v * 1e3)}ms`));
+  const steps = unit.startsWith("By") ? IEC : SI;
+  const step = steps.find(([size]) => top >= size && (size >= 1e4 || unit.startsWith("By") || top >= 1e4));
+  if (step) return at.map((v) => (v === 0 ? "0" : `${cut(v / step[0])}${step[1].replace("iB", "")}`));
+  return at.map((v) => cut(v));
+}
