@@ -1,0 +1,109 @@
+"""Settings of collectors: where telemetry is read, and how much of it at most."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from fleetmend.settings.section import Section
+
+
+class TargetSettings(Section):
+    """One page of metrics that is scraped."""
+
+    url: str = Field(pattern=r"^https?://[^/\s]+(/\S*)?$")
+    """Address of the page, `http://node-3:9400/metrics`. Redirects are not followed."""
+    kind: Literal["node", "gpu", "engine"]
+    """What the page speaks of: `node` a node exporter, `gpu` a GPU exporter of one node, `engine`
+    one inference engine."""
+    node: str = ""
+    """Name of the node, as the cluster knows it. Goes before what the page's labels say."""
+    engine: str = ""
+    """For `engine`: the key of the engine's entity, its pod UID in a cluster."""
+    pod: str = ""
+    """For `engine`: its pod as `namespace/name`, so that a GPU exporter's pod labels find it."""
+    pool: str = "default"
+    """Pool of the node or engine: the cohort that it is compared with."""
+    gpus: tuple[str, ...] = ()
+    """For `engine`: UUIDs of the GPUs that it runs on, where no exporter's labels tell."""
+    interval_s: float = Field(default=1.0, ge=0.1, le=300)
+    """Seconds between scrapes. 1: hangs and faults show within seconds."""
+    timeout_s: float = Field(default=0.8, gt=0, le=60)
+    """Seconds for the whole scrape, from connecting to the last byte. Below the interval, so that
+    a target that hangs says so in its own interval."""
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "engine" and not self.engine:
+            raise ValueError("an engine target needs engine")
+        if self.kind != "engine" and not self.node:
+            raise ValueError(f"a {self.kind} target needs node")
+        if self.kind != "engine" and (self.engine or self.pod or self.gpus):
+            raise ValueError("engine, pod and gpus belong to engine targets")
+        if self.timeout_s >= self.interval_s:
+            raise ValueError("timeout_s must be less than interval_s")
+        return self
+
+
+class KernelLogSettings(Section):
+    """One kernel log that is followed."""
+
+    node: str = Field(min_length=1)
+    """Name of the node whose log it is."""
+    path: str = "/dev/kmsg"
+    """`/dev/kmsg`, or a file of kmsg records or of `dmesg` output."""
+    untold: Literal["application_log", "kernel_log"] = "application_log"
+    """What a line without a facility counts as. Only a file that nobody but the kernel's own
+    logger writes may say `kernel_log`; /dev/kmsg always tells."""
+
+
+class KubernetesSettings(Section):
+    """The cluster as a source of topology, conditions and changes."""
+
+    enabled: bool = False
+    """Whether the API server is watched."""
+    kubeconfig: str = ""
+    """File with the credentials; empty: the pod's own service account."""
+    engine_label: str = "app.kubernetes.io/component=inference-engine"
+    """Pods with this label (`key=value`) are engines."""
+    pool_label: str = "fleetmend.io/pool"
+    """Label of nodes and engine pods that names their pool; without it the pool is `default`."""
+    rack_label: str = "topology.kubernetes.io/rack"
+    """Label of nodes that names their rack."""
+    zone_label: str = "topology.kubernetes.io/zone"
+    """Label of nodes that names their zone."""
+    model_label: str = "fleetmend.io/model"
+    """Label of engine pods that names the model they serve."""
+    watch_s: float = Field(default=300.0, ge=1, le=3600)
+    """Seconds after which a watch is renewed. 300: servers end watches by themselves after about
+    five minutes."""
+
+
+class CollectorsSettings(Section):
+    """Where telemetry comes from."""
+
+    targets: tuple[TargetSettings, ...] = ()
+    """Pages that are scraped."""
+    states_topology: bool = True
+    """Whether targets also state their nodes, pools and engines. Off where the cluster's API
+    does."""
+    workers: int = Field(default=8, ge=1, le=256)
+    """Threads that scrape. A scrape waits, it does not compute: 8 serve some hundred targets."""
+    body_bytes_max: int = Field(default=16_777_216, ge=65_536)
+    """Most bytes of a page, unpacked. 16 MiB: about 100,000 series."""
+    series_max: int = Field(default=100_000, ge=100)
+    """Most series of a page that are read; the rest is counted."""
+    stale_after_s: float = Field(default=60.0, gt=0)
+    """A sample whose own time is older than this many seconds is dropped and counted."""
+    backoff_max_s: float = Field(default=5.0, ge=0.1)
+    """Longest pause between tries of a target that refuses. 5: it must be heard soon when it is
+    back."""
+    scrape_event_s: float = Field(default=10.0, ge=0)
+    """Seconds between scrape events of a target with which all is as it was; anything new is told
+    at once. 0: one for every scrape."""
+    kernel_logs: tuple[KernelLogSettings, ...] = ()
+    """Kernel logs that are followed."""
+    events_per_minute_max: int = Field(default=600, ge=1)
+    """Most events a minute from one log; more are dropped and counted. 600: an Xid storm is told
+    by its first hundred lines."""
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    """The cluster's API."""

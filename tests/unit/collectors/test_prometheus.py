@@ -1,0 +1,278 @@
+"""Scraping: every way in which a target fails to answer has a name, a sample and an event."""
+
+import gzip
+import itertools
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from collectors.fetch import Fetcher, Outcome
+from collectors.prometheus import PrometheusCollector
+from fleetmend.clock import ManualClock
+from fleetmend.model.entities import RelationKind, TopologyOp
+from fleetmend.settings.collectors import CollectorsSettings, TargetSettings
+from fleetmend.views.topology import TopologyView
+from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink
+
+PAGE = 'vllm:num_requests_running{engine="0",model_name="m"} 3\nprocess_open_fds 7\n'
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+class Rig:
+    """A collector with one engine target, whose answers the test decides."""
+
+    def __init__(self, answer: Answer, **limits: object) -> None:
+        self.clock = ManualClock(1000.0)
+        self.sink = ListSink()
+        self.letters = ListLetters()
+        self.executor = HeldExecutor()
+        self.answer = answer
+        target = TargetSettings(
+            url="http://e:8000/metrics", kind="engine", engine="e-1", node="n1", pod="llm/e-0"
+        )
+        self.settings = CollectorsSettings.model_validate({"targets": [target], **limits})
+        transport = httpx.MockTransport(lambda request: self.answer(request))
+        self.collector = PrometheusCollector(
+            self.settings,
+            cluster="c",
+            sink=self.sink,
+            clock=self.clock,
+            dead_letters=self.letters,
+            fetcher=Fetcher(
+                self.clock, body_bytes_max=self.settings.body_bytes_max, transport=transport
+            ),
+            executor=self.executor,
+        )
+
+    def run_for(self, seconds: int) -> None:
+        """Poll as the loop would, in steps of a tenth of a second."""
+        for _ in range(seconds * 10):
+            self.collector.poll()
+            self.clock.sleep(0.1)
+        self.collector.poll()  # starts what is due now
+        self.collector.poll()  # takes it in
+
+    @property
+    def outcomes(self) -> list[object]:
+        """The outcome of every scrape event."""
+        return [event.data["outcome"] for event in self.sink.events]
+
+
+def ok(body: bytes, **headers: str) -> httpx.Response:
+    """HTTP 200 with this body, which has yet to be read."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(200, stream=httpx.ByteStream(body), headers=named)
+
+
+def page(text: str = PAGE) -> Answer:
+    """Answers with a page."""
+    return lambda _: ok(text.encode())
+
+
+def fails(error: Exception) -> Answer:
+    """Does not answer."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    return answer
+
+
+def test_a_page_becomes_samples_at_the_time_of_its_scrape() -> None:
+    rig = Rig(page())
+    rig.run_for(3)
+    assert [at for at, _ in rig.sink.values("engine.requests_running")] == pytest.approx(
+        [1000.0, 1001.0, 1002.0, 1003.0], abs=0.11
+    )
+    assert {value for _, value in rig.sink.values("engine.requests_running")} == {3.0}
+    assert {value for _, value in rig.sink.values("engine.scrape_up")} == {1.0}
+    assert {node for node, _ in rig.sink.batches} == {"n1"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (fails(httpx.ConnectError("[Errno 111] Connection refused")), "refused"),
+        (fails(httpx.ConnectError("[Errno -2] Name or service not known")), "unreachable"),
+        (fails(httpx.ReadTimeout("slow")), "timeout"),
+        (fails(httpx.ConnectTimeout("slow")), "timeout"),
+        (fails(httpx.RemoteProtocolError("peer closed")), "unreachable"),
+        (lambda _: httpx.Response(503), "http_503"),
+        (lambda _: httpx.Response(404, text=PAGE), "http_404"),
+        (lambda _: httpx.Response(302, headers={"location": "http://evil/"}), "redirect"),
+        (page(""), "empty"),
+        (page("# HELP a b\n# TYPE a gauge\n"), "empty"),
+        (page("<html>\nsorry\n</html>\n"), "unreadable"),
+        (page("a" * 70_000), "oversize"),
+        (
+            lambda _: ok(gzip.compress(b"a 1\n" * 100_000), content_encoding="gzip"),
+            "oversize",
+        ),
+        (
+            lambda _: ok(b"no gzip", content_encoding="gzip"),
+            "unreadable",
+        ),
+    ],
+)
+def test_every_failure_has_its_name_and_counts_as_down(answer: Answer, outcome: str) -> None:
+    rig = Rig(answer, body_bytes_max=65_536)
+    rig.collector.poll()
+    rig.collector.poll()
+    assert rig.outcomes == [outcome]
+    assert rig.sink.values("engine.scrape_up") == [(1000.0, 0.0)]
+    assert rig.sink.values("engine.requests_running") == []
+    assert rig.sink.events[0].subject == "c/engine/e-1"
+
+
+def test_a_packed_page_is_unpacked() -> None:
+    packed = gzip.compress(PAGE.encode())
+    rig = Rig(lambda _: ok(packed, content_encoding="gzip"))
+    rig.run_for(1)
+    assert rig.outcomes == ["ok"]
+    assert rig.sink.values("engine.requests_running")
+
+
+def test_a_body_in_slow_drips_ends_at_the_deadline() -> None:
+    """Every chunk comes in time, the page never does."""
+    rig = Rig(page())
+
+    class Drips(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                rig.clock.sleep(0.3)
+                yield b"a 1\n"
+
+    rig.answer = lambda _: httpx.Response(200, stream=Drips())
+    rig.collector.poll()
+    rig.collector.poll()
+    assert rig.outcomes == ["timeout"]
+    assert rig.sink.events[0].data["duration_s"] == pytest.approx(0.9)
+
+
+def test_a_target_that_refuses_is_asked_less_often_and_at_once_when_it_is_back() -> None:
+    asked: list[float] = []
+    rig = Rig(page())
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        asked.append(rig.clock.now_s())
+        raise httpx.ConnectError("Connection refused")
+
+    rig.answer = refuse
+    rig.run_for(20)
+    gaps = [round(b - a) for a, b in itertools.pairwise(asked)]
+    assert gaps == [1, 2, 4, 5, 5]
+    rig.answer = page()
+    rig.run_for(10)
+    times = [at for at, _ in rig.sink.values("engine.requests_running")]
+    assert len(times) >= 5
+    assert round(times[1] - times[0]) == 1
+
+
+def test_a_503_is_not_a_refusal_and_is_watched_every_second() -> None:
+    rig = Rig(lambda _: httpx.Response(503))
+    rig.run_for(5)
+    assert len(rig.sink.values("engine.scrape_up")) == 6
+
+
+def test_events_tell_what_is_new_at_once_and_what_is_old_seldom() -> None:
+    rig = Rig(page())
+    rig.run_for(8)
+    rig.answer = lambda _: httpx.Response(503)
+    rig.run_for(3)
+    rig.answer = page()
+    rig.run_for(11)
+    assert rig.outcomes == ["ok", "http_503", "ok", "ok"]
+
+
+def test_series_that_vanish_are_counted_and_not_judged() -> None:
+    rig = Rig(page(PAGE + "vllm:num_requests_waiting 1\n"))
+    rig.run_for(1)
+    rig.answer = page()
+    rig.run_for(1)
+    assert [event.data["series_gone"] for event in rig.sink.events] == [0, 1]
+
+
+def test_bad_lines_are_dead_letters_once_and_the_rest_counts() -> None:
+    rig = Rig(page("Active 1g.5gb\n" + PAGE))
+    rig.run_for(3)
+    assert [(letter.source, letter.payload) for letter in rig.letters.letters] == [
+        ("scrape", b"Active 1g.5gb")
+    ]
+    assert rig.letters.letters[0].where == "http://e:8000/metrics line 1"
+    assert rig.sink.values("engine.requests_running")
+    assert rig.sink.events[-1].data["bad_lines"] == 1
+
+
+def test_no_sample_is_older_than_a_mark_even_while_a_scrape_hangs() -> None:
+    rig = Rig(page())
+    rig.run_for(2)
+    rig.executor.held = True
+    rig.run_for(3)
+    held_mark = rig.sink.marks[-1]
+    rig.executor.held = False
+    rig.executor.release()
+    rig.run_for(1)
+    late = [at for at, _ in rig.sink.values("engine.requests_running") if at > 1002.5]
+    assert late
+    assert held_mark <= min(late)
+    assert rig.sink.marks[-1] > held_mark
+    assert rig.sink.marks == sorted(rig.sink.marks)
+
+
+def test_a_hanging_target_is_not_asked_twice_at_once() -> None:
+    rig = Rig(page())
+    rig.executor.held = True
+    rig.run_for(5)
+    rig.executor.release()
+    rig.collector.poll()
+    assert len(rig.sink.values("engine.scrape_up")) == 1
+
+
+def test_the_collector_states_what_it_scrapes() -> None:
+    rig = Rig(page())
+    rig.collector.announce()
+    view = TopologyView()
+    for change in rig.sink.changes:
+        view.apply(change)
+    engine = view.resolve("c/engine/e-1")
+    assert engine is not None
+    assert view.sources(engine, RelationKind.OBSERVES) == ("c/collector/prometheus",)
+    assert view.targets(engine, RelationKind.RUNS_ON) == ("c/node/n1",)
+    assert view.targets(engine, RelationKind.MEMBER_OF) == ("c/pool/default",)
+    assert view.attributes[engine]["pool"] == "default"
+
+
+def test_where_the_cluster_states_the_fleet_the_targets_do_not() -> None:
+    rig = Rig(page(), states_topology=False)
+    rig.collector.announce()
+    ops = {(change.op, change.entity.split("/")[1]) for change in rig.sink.changes}
+    assert ops == {(TopologyOp.ENTITY, "collector"), (TopologyOp.RELATION, "collector")}
+
+
+def test_the_pages_own_words_do_not_overwrite_the_engine() -> None:
+    rig = Rig(page())
+    rig.run_for(1)
+    stated = {c.entity for c in rig.sink.changes if c.op is TopologyOp.ENTITY}
+    assert stated == {"c/model/m"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"kind": "engine"}, "needs engine"),
+        ({"kind": "gpu"}, "needs node"),
+        ({"kind": "node", "node": "n", "pod": "a/b"}, "belong to engine targets"),
+        ({"kind": "node", "node": "n", "timeout_s": 1.0}, "timeout_s must be less"),
+        ({"kind": "node", "node": "n", "url": "ftp://x/"}, "url"),
+        ({"kind": "node", "node": "n", "speed": 1}, "speed"),
+    ],
+)
+def test_a_target_that_makes_no_sense_is_refused(fields: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        TargetSettings.model_validate({"url": "http://x/metrics", **fields})
+
+
+def test_an_outcome_word_names_the_status() -> None:
+    assert {outcome.value for outcome in Outcome} >= {"ok", "refused", "timeout", "empty"}
