@@ -84,7 +84,7 @@ class Aftermath:
                 world.journal.log(
                     world.names.entity(engine),
                     world.names.node(engine),
-                    signature="cuda_out_of_memory",
+                    signature="cuda_oom",
                     line="torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
                     witness=Witness.APPLICATION_LOG,
                     at_s=at_s,

@@ -31,7 +31,7 @@ ENGINE_DEAD = LogLine(
     lag_s=1.0,
 )
 WORKER_DIED = LogLine(
-    "engine_worker_died",
+    "worker_died",
     "Worker proc VllmWorker-1 died unexpectedly (exit code: -9), shutting down executor.",
     ENGINE,
     Witness.APPLICATION_LOG,
@@ -120,7 +120,14 @@ GPU_FAULTS = (
         presses=(Press("gpu_stopped", 1),),
         moments=(
             LogLine(
-                "engine_rpc_timeout",
+                "worker_stall",
+                "No available shared memory broadcast block found in 60 seconds.",
+                ENGINE,
+                Witness.APPLICATION_LOG,
+                60.0,
+            ),
+            LogLine(
+                "rpc_timeout",
                 "TimeoutError: RPC call to execute_model timed out.",
                 ENGINE,
                 Witness.APPLICATION_LOG,
@@ -140,7 +147,9 @@ GPU_FAULTS = (
         moments=(
             LogLine(
                 "nccl_timeout",
-                "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(OpType=ALLREDUCE)",
+                "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=1530001, "
+                "OpType=ALLREDUCE, NumelIn=2097152, NumelOut=2097152, Timeout(ms)=20000) ran for "
+                "20057 milliseconds before timing out.",
                 ENGINE,
                 Witness.APPLICATION_LOG,
                 20.0,
@@ -232,7 +241,7 @@ ENGINE_FAULTS = (
         ENGINE,
         moments=(
             LogLine(
-                "cgroup_oom_kill",
+                "oom_kill",
                 "Memory cgroup out of memory: Killed process 23809 (VllmWorker)",
                 NODE,
                 Witness.KERNEL_LOG,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from simulator.outbreak import OpenFault
     from simulator.world import World
 
+OOM_KILL = "oom_kill"
+"""The signature that the node's own counter counts too."""
+
 
 class Moments:
     """Carries out the moments of faults and of lawful changes."""
@@ -99,7 +102,7 @@ class Moments:
                 witness=moment.witness,
                 at_s=at_s,
             )
-            if moment.signature == "cgroup_oom_kill":
+            if moment.signature == OOM_KILL:
                 index = self._world.book.index(node)
                 self._world.counters.oom_kills[index] += 1
 

@@ -1,6 +1,7 @@
 """Those who look from outside: readers of engines' pages and canary requests.
 
-Called by `simulator.fleet` each second. A page's outcome is told when it changes; a canary goes to
+Called by `simulator.fleet` each second. A page's outcome is told when it fails or is
+well again; a canary goes to
 each engine in turn and is the only thing that sees an engine that hangs while idle.
 """
 
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulator.gpus import stuck_engines
-from simulator.workload import NOWHERE, Phase
+from simulator.workload import Phase
 
 if TYPE_CHECKING:
     from simulator.telemetry import Shown
@@ -30,7 +31,7 @@ class Probes:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._outcome: dict[int, str] = {}
+        self._outcome: dict[int, str] = dict.fromkeys(range(len(world.workload.uid)), "ok")
 
     def step(self, at_s: float, shown: Shown, second: Second) -> None:
         """One second of looking."""
@@ -38,9 +39,9 @@ class Probes:
         reached = world.reached(second.pressure)
         listed = shown.engine_fresh | shown.engine_frozen
         stuck = stuck_engines(workload, second.pressure) | second.pressure.engine_hung
-        for engine in np.flatnonzero(workload.node != NOWHERE).tolist():
+        for engine in np.flatnonzero(workload.watched).tolist():
             outcome = "ok" if listed[engine] else "refused" if reached[engine] else "timeout"
-            if self._outcome.get(engine) != outcome:
+            if outcome != "ok" or self._outcome.get(engine) != outcome:
                 self._outcome[engine] = outcome
                 world.journal.scrape(
                     world.names.entity(engine),

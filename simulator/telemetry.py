@@ -39,6 +39,8 @@ class Shown:
     """Engines whose page repeats its last figures."""
     scrapes: Table
     """Figures that whoever reads an engine's page adds."""
+    engine_watched: Flags
+    """Engines whose page somebody reads."""
     nodes: Table
     node_heard: Flags
 
@@ -65,7 +67,7 @@ class Telemetry:
             parts = (
                 (shown.gpus, self._gpus[pool], shown.gpu_heard, 0),
                 (reported, self._engines[pool], listed, 1),
-                (shown.scrapes, self._engines[pool], placed, 1),
+                (shown.scrapes, self._engines[pool], shown.engine_watched, 1),
                 (shown.nodes, self._nodes[pool], shown.node_heard, 2),
             )
             batch = self._batch(pool, at_s, parts)

@@ -50,6 +50,8 @@ class Workload:
         self.leaving_s = np.full(count, np.inf)
         """When an evicted pod is gone."""
         self.crashes = np.zeros(count, np.int64)
+        self.fell: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        """Engines whose last crash was one of a serving engine, not of one that started."""
         self.generation = np.ones(count, np.int64)
         """Starts of this pod's engine."""
         self.uid = [new_pod_uid(rng) for _ in range(count)]
@@ -72,6 +74,12 @@ class Workload:
         return np.asarray(self.phase == Phase.SERVING)
 
     @property
+    def watched(self) -> NDArray[np.bool_]:
+        """Engines that have been ready once: from then on their pages are read."""
+        first = (self.phase == Phase.STARTING) & (self.generation == 1)
+        return np.asarray((self.node != NOWHERE) & ~first)
+
+    @property
     def leaving(self) -> NDArray[np.bool_]:
         """Engines whose pod is terminating."""
         return np.asarray(np.isfinite(self.leaving_s))
@@ -85,10 +93,9 @@ class Workload:
             self._leave(int(engine), at_s)
         for engine in np.flatnonzero(self.phase == Phase.PENDING):
             self._schedule(int(engine), at_s, open_nodes, gpu_usable)
-        due = self.until_s <= at_s
-        for engine in np.flatnonzero((self.phase == Phase.CRASHED) & due):
+        for engine in self._due(Phase.CRASHED, at_s):
             self._start(int(engine), at_s)
-        for engine in np.flatnonzero((self.phase == Phase.STARTING) & due):
+        for engine in self._due(Phase.STARTING, at_s):
             if gpu_usable[self.gpus(int(engine))].all():
                 self._enter(int(engine), Phase.SERVING, at_s, np.inf)
             else:
@@ -100,6 +107,7 @@ class Workload:
         """The container dies; Kubernetes restarts it after its back-off."""
         wait_s = min(self._life.backoff_s * 2 ** min(self.crashes[engine], 10), BACKOFF_MAX_S)
         self.crashes[engine] += 1
+        self.fell[engine] = self.phase[engine] == Phase.SERVING
         self._enter(engine, Phase.CRASHED, at_s, at_s + wait_s)
 
     def hold(self, engine: int, at_s: float) -> None:
@@ -114,6 +122,10 @@ class Workload:
         """The pod begins to terminate; a second call changes nothing."""
         if not self.leaving[engine]:
             self.leaving_s[engine] = at_s + self._life.evict_s
+
+    def _due(self, phase: Phase, at_s: float) -> NDArray[np.int64]:
+        """Engines in this phase whose time is up."""
+        return np.flatnonzero((self.phase == phase) & (self.until_s <= at_s))
 
     def _leave(self, engine: int, at_s: float) -> None:
         self.gpu_engine[self.gpus(engine)] = NOWHERE

@@ -146,7 +146,8 @@ class World:
         reached = self.reached(pressure)
         stuck = stuck_engines(workload, pressure) | pressure.engine_hung
         fresh = reached & workload.serving & ~stuck
-        dying = (workload.phase == Phase.CRASHED) & (at_s - workload.since_s < STALE_S)
+        dying = (workload.phase == Phase.CRASHED) & workload.fell
+        dying &= at_s - workload.since_s < STALE_S
         frozen = reached & ((workload.serving & stuck) | dying)
         health = np.where(reached & workload.serving, 200.0, np.where(reached & dying, 503.0, 0.0))
         heard = ~(pressure.node_off | pressure.node_dark | pressure.node_mute)
@@ -167,6 +168,7 @@ class World:
             engine_fresh=fresh,
             engine_frozen=frozen,
             scrapes=scrape_table(fresh | frozen, health, noise),
+            engine_watched=workload.watched,
             nodes=node_table(second.host, self.counters, node_noise, slow=slow),
             node_heard=heard,
         )
