@@ -13,12 +13,13 @@ from fleetmend.model.findings import Direction, Finding, Symptom
 from rca.knowledge.model import Channel, Hearing, Knowledge, Match, Sign
 
 Key = tuple[EntityId, str]
-"""An entity and a sign's name; a symptom that no sign knows is its own sign, `?<symptom>`."""
+"""An entity and a sign's name; where no sign knows any symptom of a finding, the first of them is
+its own sign, `?<symptom>`."""
 
 UNKNOWN_LEAK = 0.05
 """Leak of a symptom that no sign knows: nothing expects it, so it only weighs as unexplained."""
 WEAK_CONFIDENCE = 0.5
-"""Symptoms that no sign knows are kept from this confidence on."""
+"""Findings that no sign knows are kept from this confidence on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +61,9 @@ class SignIndex:
         kind = kind_of(finding.entity)
         shown: dict[str, Symptom] = {}
         for symptom in finding.symptoms:
-            names = [
-                sign.name
-                for sign in self._signs.get(Match(symptom.name, symptom.direction), ())
-                if kind in sign.kinds
-            ]
-            if not names and finding.confidence >= WEAK_CONFIDENCE:
-                names = [f"?{symptom.name}"]
-            for name in names:
-                shown.setdefault(name, symptom)
+            for sign in self._signs.get(Match(symptom.name, symptom.direction), ()):
+                if kind in sign.kinds:
+                    shown.setdefault(sign.name, symptom)
         reasons = {
             sign.name
             for sign in self._signs.get(Match(finding.reason, None), ())
@@ -76,6 +71,8 @@ class SignIndex:
         }
         for name in sorted(reasons):
             shown.setdefault(name, finding.symptoms[0])
+        if not shown and finding.confidence >= WEAK_CONFIDENCE:
+            shown = {f"?{symptom.name}": symptom for symptom in finding.symptoms[:1]}
         return tuple(
             _observation(finding, sign, symptom, by_reason=sign in reasons)
             for sign, symptom in shown.items()

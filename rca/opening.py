@@ -58,13 +58,14 @@ def _ripe(turn: Turn, best: Ranked, rivals: Sequence[Ranked], waited_s: float) -
 
 
 def _corroborated(turn: Turn, best: Ranked) -> bool:
-    """One sure sign, or two fairly sure ones; what was only learned never counts."""
+    """One sure sign, one that is decisive, or two fairly sure ones; what was only learned never
+    counts."""
     hard: dict[str, float] = {}
     for key in best.supports:
         hard[key[1]] = max(turn.scene.observed[key].hard, hard.get(key[1], 0.0))
-    if any(value >= turn.settings.lone_confidence for value in hard.values()):
-        return True
-    return sum(value >= turn.settings.pair_confidence for value in hard.values()) >= 2
+    fair = [value for value in hard.values() if value >= turn.settings.pair_confidence]
+    sure = any(value >= turn.settings.lone_confidence for value in fair)
+    return sure or len(fair) >= (1 if best.decisive else 2)
 
 
 def _file(

@@ -20,7 +20,7 @@ from fleetmend.views.topology import TopologyView
 from rca.case import Case
 from rca.evidence import Key, Observation, merge
 from rca.explain import evidence_words, next_check, title
-from rca.infer import Ranked, evaluate, posterior, rank, rivals_of
+from rca.infer import NOTHING, Explained, Ranked, evaluate, posterior, rank, rivals_of
 from rca.scene import Scene
 from rca.severity import grade
 
@@ -36,10 +36,12 @@ def to_record(
     at_s: float,
     topology: TopologyView,
     severity: SeveritySettings,
+    elsewhere: Explained = NOTHING,
 ) -> Incident:
-    """The whole state of a case as an incident, not yet numbered."""
+    """The whole state of a case as an incident, not yet numbered. `elsewhere` is what the faults of
+    other cases leave unexplained."""
     seen_by = with_evidence(scene, case)
-    first, rivals = diagnose(seen_by, case)
+    first, rivals = diagnose(seen_by, case, elsewhere)
     abstention = abstain(seen_by, first, rivals)
     graded = grade(
         None if case.root is None else scene.fault(case.root),
@@ -79,13 +81,16 @@ def with_evidence(scene: Scene, case: Case) -> Scene:
     return replace(scene, observed=merge([*case.evidence, *scene.observed.values()]))
 
 
-def diagnose(scene: Scene, case: Case) -> tuple[Ranked | None, list[Ranked]]:
+def diagnose(
+    scene: Scene, case: Case, elsewhere: Explained = NOTHING
+) -> tuple[Ranked | None, list[Ranked]]:
     """The case's root and its rivals, best first."""
     candidates = {h for seen in case.evidence for h in scene.hypotheses(seen.key)}
+    ranked = rank(scene, candidates, assumed=elsewhere)
     if case.root is None:
-        return None, rank(scene, candidates)
-    first = evaluate(scene, case.root)
-    return first, rivals_of(first, rank(scene, candidates))
+        return None, ranked
+    first = evaluate(scene, case.root, assumed=elsewhere)
+    return first, rivals_of(first, ranked)
 
 
 def abstain(scene: Scene, first: Ranked | None, rivals: Sequence[Ranked]) -> Abstention:

@@ -6,9 +6,10 @@ Called by `rca.analyst` first thing in a tick. After it `docket.pending` has wha
 from collections.abc import Mapping
 
 from fleetmend.model.findings import FindingState
-from rca.case import Case, Docket, Pending, Turn
+from rca.case import Case, Docket, Ghost, Pending, Turn
 from rca.evidence import Key, Observation
 from rca.infer import standing
+from rca.knowledge.model import Effect
 from rca.scene import Scene
 
 
@@ -71,13 +72,25 @@ def _taker(turn: Turn, key: Key, explained: list[tuple[Case, Mapping[Key, float]
 
 
 def _is_echo(docket: Docket, turn: Turn, seen: Observation) -> bool:
+    """A backlog that drains after a fault, or while an engine that served nothing comes back."""
     sign = turn.scene.knowledge.signs.get(seen.sign)
-    if sign is None or not sign.echo:
+    settings = turn.settings
+    if sign is None or not sign.echo or turn.scene.now_s > seen.onset_s + 2.0 * settings.echo_s:
         return False
-    echo_s = turn.settings.echo_s
-    return any(
-        seen.entity in ghost.entities
-        and ghost.faded_at_s <= seen.onset_s <= ghost.faded_at_s + echo_s
-        and turn.scene.now_s <= seen.onset_s + 2.0 * echo_s
-        for ghost in docket.ghosts
-    )
+    fading = [
+        Ghost(sorted({held.entity for held in case.evidence}), case.faded_at_s)
+        for case in docket.live
+        if case.faded_at_s is not None
+    ]
+    for ghost in (*docket.ghosts, *fading):
+        since_s = seen.onset_s - (ghost.faded_at_s - settings.closing_s)
+        if seen.entity in ghost.entities and 0.0 <= since_s <= settings.echo_s:
+            return True
+    return any(_comes_back(turn, case, seen) for case in docket.active)
+
+
+def _comes_back(turn: Turn, case: Case, seen: Observation) -> bool:
+    if case.root is None or turn.scene.fault(case.root).effect is not Effect.NO_SERVICE:
+        return False
+    later = seen.onset_s > case.onset_s + turn.scene.settings.order_tolerance_s
+    return later and any(seen.entity == held.entity for held in case.evidence)

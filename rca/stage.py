@@ -30,6 +30,7 @@ from rca.memory import Memory
 from rca.provisional import announce
 from rca.record import change_word, to_record
 from rca.scene import Scene
+from rca.takeover import assumed
 
 _REGRADE_TICKS = 10
 """How often severities are looked at where nothing else has moved: some grow with time."""
@@ -195,6 +196,7 @@ class RootCauseStage:
                 at_s=turn.at_s,
                 topology=self._topology,
                 severity=self._settings.severity,
+                elsewhere=assumed(self._docket, turn.scene, leaving_out=[case]),
             )
             word = change_word(case.published, record)
             if not word:

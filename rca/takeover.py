@@ -70,6 +70,9 @@ def _unneeded(
     alone = evaluate(scene, case.root, assumed=others)
     if best.log_odds < alone.log_odds + lead:
         return False
+    # What speaks most for the old fault must be explained by the new one, else there are two.
+    if alone.supports and best.explains.get(alone.supports[0], 0.0) < turn.settings.join_strength:
+        return False
     left = explain_away(others, best.explains)
     for other in cases:
         if other is not case and other.root is not None:

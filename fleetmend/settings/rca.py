@@ -15,8 +15,8 @@ class InferSettings(Section):
     than two."""
     margin_log_odds: float = Field(default=0.4, ge=0)
     """Lead over the next cause below which none is named (small_margin). 0.4: three to two."""
-    sure_margin_log_odds: float = Field(default=3.0, ge=0)
-    """Lead with which an incident opens without waiting for more. 3: twenty to one."""
+    sure_margin_log_odds: float = Field(default=2.3, ge=0)
+    """Lead with which an incident opens without waiting for more. 2.3: ten to one."""
     blind_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the expected signs that cannot be heard from which a diagnosis is blind."""
     detection_s: float = Field(default=4.0, ge=0)
@@ -71,6 +71,9 @@ class IncidentSettings(Section):
     """Seconds after which a provisional incident that no tick has confirmed is taken back."""
     echo_s: float = Field(default=10.0, ge=0)
     """Seconds after a fault's end in which a draining backlog is taken for its echo."""
+    closing_s: float = Field(default=6.0, ge=0)
+    """Seconds by which findings close later than the fault ends. 6: the quiet time of detection
+    and a tick."""
 
 
 class SeveritySettings(Section):
