@@ -56,6 +56,17 @@ class KernelLogSettings(Section):
     logger writes may say `kernel_log`; /dev/kmsg always tells."""
 
 
+class EngineLogSettings(Section):
+    """One engine log that is followed."""
+
+    engine: str = Field(min_length=1)
+    """The key of the engine's entity, as in its target."""
+    node: str = Field(min_length=1)
+    """Name of the node that it runs on."""
+    path: str = Field(min_length=1)
+    """File that the engine's output goes to; rotation and truncation are followed."""
+
+
 class KubernetesSettings(Section):
     """The cluster as a source of topology, conditions and changes."""
 
@@ -102,8 +113,10 @@ class CollectorsSettings(Section):
     at once. 0: one for every scrape."""
     kernel_logs: tuple[KernelLogSettings, ...] = ()
     """Kernel logs that are followed."""
+    engine_logs: tuple[EngineLogSettings, ...] = ()
+    """Engine logs that are followed."""
     events_per_minute_max: int = Field(default=600, ge=1)
-    """Most events a minute from one log; more are dropped and counted. 600: an Xid storm is told
-    by its first hundred lines."""
+    """Most events of one kind a minute from one log; more are dropped and counted. 600: an Xid
+    storm is told by its first hundred lines."""
     kubernetes: KubernetesSettings = KubernetesSettings()
     """The cluster's API."""

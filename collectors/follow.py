@@ -1,0 +1,125 @@
+"""Following one log and sending the events in it; `collectors.kmsg` and `collectors.engine_logs`
+say what its lines are."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from collectors.announce import observed
+from collectors.logs import LogEvents, LogLine
+from collectors.sink import Sink
+from collectors.tail import Tail
+from fleetmend.clock import Clock
+from fleetmend.model.entities import EntityId, EntityKind, entity_id
+from fleetmend.model.events import Event, EventType, event_id
+
+_POLL_S = 0.1
+"""Seconds between looks at the log."""
+_SLACK_S = 0.5
+"""How far a mark stays behind: a record's time is the boot time plus its age, and both round."""
+_HEARTBEAT_S = 10.0
+_WINDOW_S = 60.0
+
+ToLine = Callable[[str, float], LogLine]
+"""From a raw line and the time it was read to what it is."""
+
+
+class RateCap:
+    """At most so many of one kind in any minute; the rest is counted.
+
+    By kind, so that a storm of one message (or somebody who prints it on purpose) cannot hide
+    another.
+    """
+
+    def __init__(self, *, per_minute_max: int) -> None:
+        self._max = per_minute_max
+        self._taken_s: dict[str, deque[float]] = {}
+        self.dropped = 0
+
+    def admit(self, kind: str, now_s: float) -> bool:
+        """Count one; false when there were too many of its kind in the last minute."""
+        taken_s = self._taken_s.setdefault(kind, deque())
+        while taken_s and now_s - taken_s[0] >= _WINDOW_S:
+            taken_s.popleft()
+        if len(taken_s) >= self._max:
+            self.dropped += 1
+            return False
+        taken_s.append(now_s)
+        return True
+
+
+class LogFollower:
+    """One log of one node."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        cluster: str,
+        node: str,
+        observes: EntityId,
+        sink: Sink,
+        clock: Clock,
+        tail: Tail,
+        to_line: ToLine,
+        events: LogEvents,
+        per_minute_max: int,
+    ) -> None:
+        """`name` of the collector; `observes`: node or engine whose log it is."""
+        self._name = name
+        self._cluster = cluster
+        self._node = node
+        self._observes = observes
+        self._sink = sink
+        self._clock = clock
+        self._tail = tail
+        self._to_line = to_line
+        self._events = events
+        self._cap = RateCap(per_minute_max=per_minute_max)
+        self._lines = 0
+        self._heartbeat_s = float("-inf")
+        self._marked_s = float("-inf")
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until `stop` is set. Raises StreamError when the sink does, BadInput when the log
+        cannot be read."""
+        for change in observed(self._cluster, self._name, [self._observes], self._clock.now_s()):
+            self._sink.topology(change)
+        try:
+            while not stop.is_set():
+                self.poll()
+                self._clock.wait(stop, _POLL_S)
+        finally:
+            self._tail.close()
+
+    def poll(self) -> None:
+        """Send the events of the lines that came, a heartbeat now and then, and a mark."""
+        now_s = self._clock.now_s()
+        for text in self._tail.poll():
+            self._lines += 1
+            event = self._events.event(self._to_line(text, now_s))
+            if event is not None and self._cap.admit(_kind(event), now_s):
+                self._sink.event(event)
+        if now_s - self._heartbeat_s >= _HEARTBEAT_S:
+            self._heartbeat_s = now_s
+            self._sink.event(self._heartbeat(now_s))
+        mark_s = now_s - _SLACK_S
+        if mark_s > self._marked_s:
+            self._marked_s = mark_s
+            self._sink.mark(mark_s)
+
+    def _heartbeat(self, now_s: float) -> Event:
+        source = f"collector/{self._name}"
+        return Event(
+            id=event_id(source, repr(now_s)),
+            source=source,
+            type=EventType.HEARTBEAT,
+            time_s=now_s,
+            subject=entity_id(self._cluster, EntityKind.COLLECTOR, self._name),
+            node=self._node,
+            data={"lines": self._lines, "dropped": self._cap.dropped},
+        )
+
+
+def _kind(event: Event) -> str:
+    return f"{event.type} {event.data.get('signature', '')} {event.data['witness']}"

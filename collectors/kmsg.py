@@ -1,0 +1,82 @@
+"""The kernel log of a node: Xids, SXids, OOM kills and bus errors as events, as they are printed.
+
+The composition root runs one for each kernel log of the settings. The sender of a line decides what
+it is worth: only facility 0 is the kernel (see `collectors.kernel_lines`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from collectors.follow import LogFollower
+from collectors.kernel_lines import parse_kernel_line
+from collectors.logs import LogEvents, LogLine, Resolve
+from collectors.signatures import Channel
+from collectors.sink import Sink
+from collectors.tail import Tail, open_tail
+from fleetmend.clock import Clock
+from fleetmend.errors import BadInput
+from fleetmend.model.entities import EntityKind, entity_id
+from fleetmend.model.events import Witness
+from fleetmend.settings.collectors import KernelLogSettings
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_UPTIME = Path("/proc/uptime")
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The boot that the times and numbers of kernel records count from."""
+
+    id: str
+    """Makes the sequence numbers of two boots differ."""
+    at_s: float
+    """Unix time of the machine's start."""
+
+
+def this_boot(clock: Clock, *, boot_id: Path = _BOOT_ID, uptime: Path = _UPTIME) -> Boot:
+    """The running boot. Raises BadInput when the kernel does not say."""
+    try:
+        started_s = clock.now_s() - float(uptime.read_text().split()[0])
+        return Boot(boot_id.read_text().strip(), started_s)
+    except (OSError, ValueError, IndexError) as error:
+        raise BadInput(str(error), where=f"{boot_id}, {uptime}") from error
+
+
+def kernel_log(
+    settings: KernelLogSettings,
+    *,
+    cluster: str,
+    sink: Sink,
+    clock: Clock,
+    resolve: Resolve,
+    boot: Boot,
+    per_minute_max: int,
+    from_start: bool = False,
+    tail: Tail | None = None,
+) -> LogFollower:
+    """A follower of a kernel log. `resolve`: from `<node>/pci:<address>` to the GPU; `from_start`:
+    also what the log holds already. Raises BadInput when the log cannot be opened."""
+
+    def to_line(text: str, now_s: float) -> LogLine:
+        kernel = parse_kernel_line(text)
+        at_s, identity = now_s, ""
+        if kernel.since_boot_s is not None:
+            # Number and age, not the time, make the record itself: the time of the boot is worked
+            # out anew at each start. A clock that was set must not put it into the future.
+            at_s = min(now_s, boot.at_s + kernel.since_boot_s)
+            identity = f"{boot.id} {kernel.sequence} {kernel.since_boot_s}"
+        witness = kernel.witness(untold=Witness(settings.untold))
+        return LogLine(at_s, settings.node, Channel.KERNEL, kernel.text, witness, identity=identity)
+
+    return LogFollower(
+        name=f"kmsg-{settings.node}",
+        cluster=cluster,
+        node=settings.node,
+        observes=entity_id(cluster, EntityKind.NODE, settings.node),
+        sink=sink,
+        clock=clock,
+        tail=tail or open_tail(Path(settings.path), from_start=from_start),
+        to_line=to_line,
+        events=LogEvents(cluster=cluster, resolve=resolve),
+        per_minute_max=per_minute_max,
+    )

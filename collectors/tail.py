@@ -1,0 +1,146 @@
+"""Following a growing log: a file through rotation and truncation, or the kernel's own device.
+
+Called by `collectors.kmsg`. A poll never waits and never reads more than its bound.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Protocol
+
+from fleetmend.errors import BadInput
+
+READ_MAX = 1_048_576
+"""Bytes of one poll. A log that grows faster is read with delay, not with more memory."""
+_LINE_MAX = 65_536
+"""Bytes of a line without an end that are kept; a longer line is cut there."""
+_RECORD_MAX = 8192
+"""A read of /dev/kmsg gives one record, and fails when the buffer is smaller (kernel: 8 KiB)."""
+
+
+class Tail(Protocol):
+    """A source of whole lines."""
+
+    def poll(self) -> list[str]:
+        """The lines that came since the last poll. Raises BadInput when it cannot be read."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+def open_tail(path: Path, *, from_start: bool) -> Tail:
+    """The right way to follow `path`; `from_start`: also what is there already."""
+    try:
+        device = stat.S_ISCHR(path.stat().st_mode)
+    except OSError:
+        device = False  # it may come later
+    return (
+        KmsgTail(path, from_start=from_start) if device else FileTail(path, from_start=from_start)
+    )
+
+
+class FileTail:
+    """A file that is appended to; it may be missing, replaced (rotation) or cut short."""
+
+    def __init__(self, path: Path, *, from_start: bool) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._inode = (0, 0)
+        self._offset = 0
+        self._rest = b""
+        self._open(skip=not from_start)
+
+    def poll(self) -> list[str]:
+        """The lines that are complete; a cut file is read from its new start."""
+        if self._descriptor is None and not self._open(skip=False):
+            return []
+        lines = self._read()
+        if not lines and self._replaced():
+            # The old file was read to its end: its last line has no end, and will get none.
+            if self._rest:
+                lines.append(self._rest.decode("utf-8", "replace"))
+            self.close()
+            if self._open(skip=False):
+                lines += self._read()
+        return lines
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._rest = None, b""
+
+    def _open(self, *, skip: bool) -> bool:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise BadInput(error.strerror or str(error), where=str(self._path)) from error
+        status = os.fstat(self._descriptor)
+        self._inode = (status.st_dev, status.st_ino)
+        self._offset = status.st_size if skip else 0
+        return True
+
+    def _replaced(self) -> bool:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return False  # taken away and not yet replaced
+        return (status.st_dev, status.st_ino) != self._inode
+
+    def _read(self) -> list[str]:
+        if self._descriptor is None:
+            return []
+        try:
+            if os.fstat(self._descriptor).st_size < self._offset:  # cut short in place
+                self._offset, self._rest = 0, b""
+            data = os.pread(self._descriptor, READ_MAX, self._offset)
+        except OSError as error:
+            raise BadInput(error.strerror or str(error), where=str(self._path)) from error
+        self._offset += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LINE_MAX:
+            lines, self._rest = [*lines, self._rest[:_LINE_MAX]], b""
+        return [line.decode("utf-8", "replace") for line in lines]
+
+
+class KmsgTail:
+    """The kernel log device: one record a read, and no waiting."""
+
+    def __init__(self, path: Path, *, from_start: bool) -> None:
+        self._path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if not from_start:
+                os.lseek(self._descriptor, 0, os.SEEK_END)
+        except OSError as error:
+            raise BadInput(error.strerror or str(error), where=str(path)) from error
+        self.overwritten = 0
+        """Times that records were lost because the kernel overwrote them first."""
+
+    def poll(self) -> list[str]:
+        """The records that came since the last poll."""
+        records: list[str] = []
+        size = 0
+        while size < READ_MAX:
+            try:
+                record = os.read(self._descriptor, _RECORD_MAX)
+            except BlockingIOError:
+                break
+            except BrokenPipeError:  # the next read goes on with the oldest that is left
+                self.overwritten += 1
+                continue
+            except OSError as error:
+                raise BadInput(error.strerror or str(error), where=str(self._path)) from error
+            if not record:
+                break
+            size += len(record)
+            records.append(record.decode("utf-8", "replace").rstrip("\n"))
+        return records
+
+    def close(self) -> None:
+        """Let go of the device."""
+        os.close(self._descriptor)
