@@ -31,7 +31,7 @@ def test_what_user_space_writes_is_an_applications_word_whatever_it_claims(prior
         per_minute_max=1000,
     )
     token = uuid.uuid4().hex
-    line = f"<{priority}>NVRM: Xid (PCI:0000:00:06): 31, a test of fleetmend {token}"
+    line = f"<{priority}>NVRM: Xid (PCI:0000:00:06): 31, a test of fleetmend {token}\n"
     DEVICE.write_text(line)
     follower.poll()
     told = [e for e in sink.events if e.type is EventType.XID and token in str(e.data["line"])]
