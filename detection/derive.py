@@ -22,6 +22,8 @@ REQUESTS_MIN = 3.0
 PREFILL_WEIGHT = 0.25
 """Cost of a prompt token in tokens generated: both pass all layers once, but prompt tokens share
 the reading of the weights among them, and generated ones only within the batch."""
+NVLINK_MIN = 1e8
+"""Bytes per second below which NVLink carries nothing worth a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,12 @@ DERIVED = (
         EntityKind.GPU,
         "s",
         "SM-active seconds per token of the engine that runs on the GPU",
+    ),
+    Derived(
+        "gpu.nvlink_per_step",
+        EntityKind.GPU,
+        "By",
+        "Bytes over NVLink per step of the rank on the GPU, or per token of its engine",
     ),
 )
 
@@ -103,6 +111,10 @@ def _write_work(engine: Block, gpu: Block, links: Links) -> None:
     tokens = generated + PREFILL_WEIGHT * np.where(np.isnan(prompts), 0.0, prompts)
     tokens = np.where(engine.age("engine.generation_tokens") < SPEED_TICKS, tokens, np.nan)
     on_gpu = links.engine_gpu.total(tokens, gpu.shape[0])
+    steps = gpu.now("gpu.step_rate")
+    moved = np.fmax(gpu.now("gpu.nvlink_tx"), gpu.now("gpu.nvlink_tx_bytes"))
+    moved = np.where(moved >= NVLINK_MIN, moved, np.nan)
+    gpu.write("gpu.nvlink_per_step", divide(moved, np.where(np.isnan(steps), on_gpu, steps)))
     active = gpu.mean("gpu.sm_active", SPEED_TICKS)
     active = np.where(np.isnan(gpu.now("gpu.sm_active")), np.nan, active)
     gpu.write("gpu.work_per_token", np.where(on_gpu >= 1.0, divide(active, on_gpu), np.nan))

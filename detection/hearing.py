@@ -51,10 +51,14 @@ class Hearing:
         heard: Flags = newest == block.tick
         return heard
 
+    def times(self, block: Block) -> NDArray[np.int64]:
+        """How often each row has been heard."""
+        times: NDArray[np.int64] = self._rows.of(block)["times"]
+        return times
+
     def known(self, block: Block) -> Flags:
         """Rows heard often enough to be expected."""
-        known: Flags = self._rows.of(block)["times"] >= HEARD_MIN
-        return known
+        return self.times(block) >= HEARD_MIN
 
     def last(self, block: Block) -> NDArray[np.int64]:
         """Tick of the last word, -1 for never."""

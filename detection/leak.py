@@ -70,7 +70,7 @@ class Leak:
             holds = self._streaks[watched.signal].feed(block, grows, np.isfinite(now))
             for row in np.flatnonzero(holds):
                 since = self._streaks[watched.signal].since(block, int(row))
-                onset_s = frame.seconds(since - ticks)
+                onset_s = frame.seconds(since - round(_RISING * ticks))
                 opinions.append(
                     Opinion(
                         detector=self.name,

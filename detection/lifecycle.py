@@ -133,9 +133,10 @@ def _at(finding: Finding, now: Moment, state: FindingState) -> Finding:
 
 def _merged(finding: Finding, opinion: Opinion) -> Finding:
     """The finding with what the opinion adds: symptoms keep their first onset and strongest form,
-    and a weaker opinion does not change the reason."""
+    and a weaker opinion does not change the reason. What a learned detector shows is how it opened:
+    it would name another handful of signals each tick."""
     symptoms = {(s.name, s.direction): s for s in finding.symptoms}
-    for symptom in opinion.symptoms:
+    for symptom in opinion.symptoms if finding.witness is not Witness.MODEL else ():
         known = symptoms.get((symptom.name, symptom.direction))
         if known is None:
             symptoms[symptom.name, symptom.direction] = symptom

@@ -6,7 +6,7 @@ long as tokens come. Memory still held tells a hang from a crash; memory given b
 reverse.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from detection.activity import Activity
 from detection.base import Opinion
 from detection.blocks import Block
+from detection.cells import Cells
 from detection.frame import Frame
 from detection.links import Pairs
 from detection.rules.tables import signature_policy
@@ -51,7 +52,7 @@ class _Witnesses:
     idle: Flags
     """All its GPUs are idle."""
     spins: Flags
-    """One of its GPUs spins: its ranks are the matter of `ranks.py`."""
+    """One of its GPUs spins: who is to blame is the matter of `ranks.py`."""
     released: Flags
     """One of its GPUs has given its memory back."""
     worked: Flags
@@ -70,6 +71,8 @@ class Watchdog:
         self._refused = Streaks(need=2, of=3)
         self._stalls = Streaks(need=1, of=1)
         self._silences = Streaks(need=1, of=1)
+        self._by_ranks = Cells(per_signal=False, told=False)
+        """Engines whose silence began with ranks that wait for each other."""
         self._deaths: dict[EntityId, tuple[float, str]] = {}
         """Engine -> (time, signature) of the last line that told of a death."""
 
@@ -80,8 +83,11 @@ class Watchdog:
         if engine is None or not engine.shape[0]:
             return []
         found = self._ask(frame, engine)
+        told = self._by_ranks.of(engine)["told"]
+        told[:] = (told | found.spins) & ~frame.hearing.heard(engine)
+        found = replace(found, silent=found.silent & ~told)
         dead = np.array([entity in self._deaths for entity in engine.entities], bool)
-        crashed = found.silent & found.released & ~found.spins
+        crashed = found.silent & found.released
         crashed |= (found.refused | dead) & (found.silent | found.stalled)
         hung = found.silent & found.worked & found.has_gpu & found.idle & ~crashed
         stalled = found.stalled & found.has_gpu & found.idle & ~crashed
@@ -212,6 +218,7 @@ class Watchdog:
             "refused": self._refused.snapshot(),
             "stalls": self._stalls.snapshot(),
             "silences": self._silences.snapshot(),
+            "ranks": self._by_ranks.snapshot(),
         }
         return {**join(streaks), "deaths": deaths}
 
@@ -220,6 +227,7 @@ class Watchdog:
         self._refused.restore(part(state, "refused"))
         self._stalls.restore(part(state, "stalls"))
         self._silences.restore(part(state, "silences"))
+        self._by_ranks.restore(part(state, "ranks"))
         self._deaths = {
             EntityId(entity): (time_s, signature)
             for entity, time_s, signature in _DEATHS.validate_python(state["deaths"])

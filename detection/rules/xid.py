@@ -4,6 +4,8 @@ Policy is the table `data/xid_policy.csv`. The same Xid from two channels is one
 Xid that names a GPU is announced on arrival (PROVISIONAL); the tick confirms it under the same id.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from pydantic import TypeAdapter
 
@@ -32,6 +34,19 @@ _REASON = {
     XidClass.SYMPATHETIC: ("sympathetic_xid", 0.4),
     XidClass.INFORMATIONAL: ("informational_xid", 0.3),
 }
+_HEARSAY = 0.6
+"""The most that an Xid is believed that neither kernel nor driver told."""
+_RECOVERY_XID = 154
+_RECOVERY = {
+    1: XidClass.RESET,
+    2: XidClass.REBOOT,
+    3: XidClass.RESET,
+    4: XidClass.RESET,
+    5: XidClass.RESET,
+    6: XidClass.RESET,
+    7: XidClass.REBOOT,
+}
+"""What Xid 154 asks for (NVML_GPU_RECOVERY_ACTION; 5 to 7 are new in the 2026 header)."""
 _SAVED = TypeAdapter(list[tuple[str, int, float]])
 _AUTHORITY = (Witness.KERNEL_LOG, Witness.DRIVER_EVENT)
 
@@ -42,9 +57,9 @@ def announced(event: Event, topology: TopologyView, period_s: float) -> Opinion 
     if event.type is not EventType.XID or witness_of(event) not in _AUTHORITY:
         return None
     code, entity = code_of(event), _gpu_of(event, topology)
-    if code is None or entity is None or not xid_policy(code).sticky:
+    if code is None or entity is None or not _policy(event, code).sticky:
         return None
-    return _opinion(entity, code, event.time_s, witness_of(event), tick_of(event.time_s, period_s))
+    return _heard(entity, event, code, tick_of(event.time_s, period_s))
 
 
 class XidRule:
@@ -73,7 +88,7 @@ class XidRule:
             node = frame.topology.ancestor(gpu, EntityKind.NODE)
             self._told.append((node or "", code, event.time_s))
             tick = tick_of(event.time_s, frame.period_s)
-            opinion = _opinion(gpu, code, event.time_s, witness_of(event), tick)
+            opinion = _heard(gpu, event, code, tick)
             known = said.get((gpu, code))
             if known is None or _rank(opinion) < _rank(known):
                 said[gpu, code] = opinion
@@ -89,7 +104,8 @@ class XidRule:
                 still.append((node, code, time_s))
             else:
                 subject = EntityId(node)
-                opinions.append(_opinion(subject, code, time_s, Witness.KERNEL_LOG, None))
+                policy = xid_policy(code)
+                opinions.append(_opinion(subject, policy, time_s, Witness.KERNEL_LOG))
         self._waiting = still
         self._told = [told for told in self._told if frame.end_s - told[2] < 2 * TWIN_S]
         return opinions
@@ -135,23 +151,36 @@ def _rank(opinion: Opinion) -> tuple[int, float]:
     return order, opinion.onset_s
 
 
-def _opinion(
-    entity: EntityId, code: int, time_s: float, witness: Witness, tick: int | None
-) -> Opinion:
-    policy = xid_policy(code)
+def _policy(event: Event, code: int) -> XidPolicy:
+    """The table's policy, except that Xid 154 says itself what the driver wants."""
+    action = event.data.get("recovery_action")
+    if code == _RECOVERY_XID and isinstance(action, int) and not isinstance(action, bool):
+        kind = _RECOVERY.get(action, XidClass.INFORMATIONAL)
+        title = str(event.data.get("recovery", "recovery action changed"))[:40]
+        return XidPolicy(code, title, kind, kind is not XidClass.INFORMATIONAL)
+    return xid_policy(code)
+
+
+def _heard(entity: EntityId, event: Event, code: int, tick: int) -> Opinion:
+    policy, witness = _policy(event, code), witness_of(event)
+    opinion = _opinion(entity, policy, event.time_s, witness)
+    return replace(opinion, opening_tick=tick) if policy.sticky else opinion
+
+
+def _opinion(entity: EntityId, policy: XidPolicy, time_s: float, witness: Witness) -> Opinion:
     reason, confidence, quiet_s = _judgement(policy)
+    name = f"xid.{policy.xid}"
     return Opinion(
         detector=NAME,
         entity=entity,
-        key=f"xid.{code}",
+        key=name,
         reason=reason,
         witness=witness,
-        confidence=confidence if witness in _AUTHORITY else min(confidence, 0.6),
-        symptoms=(present(f"xid.{code}", time_s),),
+        confidence=confidence if witness in _AUTHORITY else min(confidence, _HEARSAY),
+        symptoms=(present(name, time_s),),
         onset_s=time_s,
-        detail=f"Xid {code}, {policy.title} ({policy.kind.value})",
+        detail=f"Xid {policy.xid}, {policy.title} ({policy.kind.value})",
         quiet_s=quiet_s,
-        opening_tick=tick if policy.sticky else None,
     )
 
 
@@ -171,6 +200,6 @@ def _from_gauge(frame: Frame) -> list[Opinion]:
     now, before = block.now("gpu.xid_last"), block.before("gpu.xid_last")
     changed = np.isfinite(now) & np.isfinite(before) & (now != before) & (now > 0)
     return [
-        _opinion(block.entities[row], int(now[row]), frame.start_s, Witness.TELEMETRY, None)
+        _opinion(block.entities[row], xid_policy(int(now[row])), frame.start_s, Witness.TELEMETRY)
         for row in np.flatnonzero(changed)
     ]

@@ -59,8 +59,8 @@ class DetectionSettings(Section):
     """Trees of an isolation forest."""
     forest_samples: int = Field(default=256, ge=16)
     """Rows that each tree sees."""
-    forest_calm_s: float = Field(default=60.0, gt=0)
-    """Calm seconds before the first fit."""
+    forest_calm_s: float = Field(default=40.0, gt=0)
+    """Calm seconds learnt from before the first fit. With settling and probation about a minute."""
     forest_refit_s: float = Field(default=600.0, gt=0)
     """Seconds between fits; skipped while anything is odd."""
     forest_quantile: float = Field(default=0.995, gt=0.5, lt=1)
