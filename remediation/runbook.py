@@ -18,6 +18,7 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Role = Literal["responder", "approver", "policy-admin", "admin"]
 TargetKind = Literal["node", "engine", "entity"]
 
+PROBATION_MAX_S = 86_400.0
 ACTIONS = actions()
 ON_NODES = frozenset({ActionKind.CORDON, ActionKind.UNCORDON, ActionKind.DRAIN})
 ON_ENGINES = frozenset({ActionKind.ENGINE_RESTART, ActionKind.EJECT, ActionKind.RESTORE})
@@ -166,7 +167,7 @@ class RunbookFile(_Part):
     give_back: tuple[StepTemplate, ...] | None = Field(default=None, max_length=20)
     """Steps once the fault is gone; left out: the compensations, last first."""
     approval: ApprovalRule = ApprovalRule()
-    probation_s: float = Field(default=0.0, ge=0, le=86_400)
+    probation_s: float = Field(default=0.0, ge=0, le=PROBATION_MAX_S)
     """Seconds that the incident must have been over before capacity returns."""
     tests: tuple[Example, ...] = Field(min_length=1, max_length=50)
 

@@ -4,6 +4,9 @@ from fleetmend.model.plans import ActionKind, Effect
 from remediation.actions.base import Acted, Look, Progress, Seen, Task
 from remediation.world import World
 
+WEIGHT_BEFORE = "weight before: "
+"""What the step's record remembers, followed by a number."""
+
 
 class Eject:
     """Reversible; milder than anything done to the engine itself."""
@@ -19,7 +22,8 @@ class Eject:
             return Look(Seen.MISSING)
         if backend.operation == task.operation and backend.weight > 0:
             return Look(Seen.LOST)
-        return Look(Seen.READY if backend.weight > 0 else Seen.DONE, memory=str(backend.weight))
+        memory = f"{WEIGHT_BEFORE}{backend.weight}"
+        return Look(Seen.READY if backend.weight > 0 else Seen.DONE, memory=memory)
 
     def act(self, world: World, task: Task) -> Acted:
         """Weight 0."""

@@ -2,6 +2,7 @@
 
 from fleetmend.model.plans import ActionKind, Effect
 from remediation.actions.base import Acted, Look, Progress, Seen, Task
+from remediation.actions.eject import WEIGHT_BEFORE
 from remediation.world import World
 
 WEIGHT_BEFORE_UNKNOWN = 100
@@ -24,7 +25,8 @@ class Restore:
 
     def act(self, world: World, task: Task) -> Acted:
         """The weight before."""
-        before = int(task.memory) if task.memory.isdecimal() else WEIGHT_BEFORE_UNKNOWN
+        figure = task.memory.removeprefix(WEIGHT_BEFORE)
+        before = int(figure) if figure.isdecimal() else WEIGHT_BEFORE_UNKNOWN
         world.traffic.set_weight(task.name, min(100, before), operation=task.operation)
         return Acted(Progress.DONE)
 
