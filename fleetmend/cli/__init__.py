@@ -1,9 +1,9 @@
 """The command `fleetmend`. Importing the modules registers their commands."""
 
-from fleetmend.cli import settings
+from fleetmend.cli import evaluate, replay, settings
 from fleetmend.cli.app import run
 
-__all__ = ["main", "settings"]
+__all__ = ["evaluate", "main", "replay", "settings"]
 
 
 def main() -> None:

@@ -22,9 +22,15 @@ State = Mapping[str, "NDArray[np.generic] | Json"]
 class Stage(Protocol):
     """Detection, root cause: everything that decides."""
 
-    name: str
-    """Also the name of its fold and of its snapshots."""
-    inputs: tuple[Topic, ...]
+    @property
+    def name(self) -> str:
+        """Also the name of its fold and of its snapshots."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Topic, ...]:
+        """The topics that it folds."""
+        ...
 
     def arrive(self, record: Record) -> list[Outgoing]:
         """Called once for each record as it is read, before its tick closes: provisional outputs.

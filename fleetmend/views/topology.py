@@ -93,6 +93,10 @@ class TopologyView:
             return EntityId(name)
         return self._alias.get(name)
 
+    def aliases_of(self, entity: EntityId) -> tuple[str, ...]:
+        """The other names of `entity`, in order."""
+        return tuple(sorted(name for name, meant in self._alias.items() if meant == entity))
+
     def ancestor(self, entity: EntityId, kind: EntityKind) -> EntityId | None:
         """The nearest entity of `kind` reached by part_of, runs_on and member_of; itself
         included."""
@@ -106,6 +110,16 @@ class TopologyView:
             front = sorted(reached - seen)
             seen.update(front)
         return None
+
+    def changes(self, at_s: float) -> Iterator[TopologyChange]:
+        """Changes at `at_s` that give another view what this one knows: entities, aliases,
+        relations."""
+        for entity, attributes in sorted(self.attributes.items()):
+            yield TopologyChange(at_s, TopologyOp.ENTITY, entity, attributes=dict(attributes))
+        for name, entity in sorted(self._alias.items()):
+            yield TopologyChange(at_s, TopologyOp.ALIAS, entity, name)
+        for source, relation, target in self.relations():
+            yield TopologyChange(at_s, TopologyOp.RELATION, source, target, relation)
 
     def snapshot(self) -> Json:
         """The view as JSON."""
