@@ -79,7 +79,7 @@ class _Run:
     def __init__(self, settings: Settings, clock: ManualClock) -> None:
         self._clock = clock
         self._log: Log = SqliteLog(":memory:", clock=clock, partitions=1)
-        self._producer = Producer(self._log, name="collector/replay")
+        self._producer = Producer(self._log, name="collector/replay", clock=clock)
         self.dead_letters = MemoryDeadLetters()
         stages: tuple[tuple[Stage, Topic], ...] = (
             (DetectionStage(settings.detection, settings.ticks), Topic.FINDINGS),
@@ -105,12 +105,10 @@ class _Run:
     def take(self, step: Step) -> None:
         """Append what the step holds, then let every stage do what follows from it."""
         self._clock.advance_to(step.at_s)
-        for change in step.topology:
-            self._producer.topology(change)
-        for event in step.events:
-            self._producer.event(event)
+        self._producer.topology(step.topology)
+        self._producer.events(step.events)
         for node, batch in step.batches:
-            self._producer.samples(batch, node)
+            self._producer.samples(node, batch)
         self._producer.mark(step.at_s)
         settle(self._services)
 

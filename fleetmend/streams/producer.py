@@ -15,7 +15,7 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Mark
 from fleetmend.streams.partition import partition_of
 from fleetmend.streams.port import Log, Outgoing
-from fleetmend.streams.rebatch import joined, pieces
+from fleetmend.streams.rebatch import check, joined, pieces
 from fleetmend.streams.topics import Topic
 
 ROWS_MIN = 5_000
@@ -59,7 +59,9 @@ class Producer:
         self._ready: list[Outgoing] = []
 
     def samples(self, key: str, batch: SampleBatch) -> None:
-        """Samples of one node or pool (`key`), in order of arrival. An empty batch is nothing."""
+        """Samples of one node or pool (`key`), in order of arrival. An empty batch is nothing.
+        Raises BadInput for columns that do not fit together."""
+        check(batch)
         if not len(batch):
             return
         with self._lock:
