@@ -1,0 +1,140 @@
+"""The real API server: lists in pages, watches, and an end when told."""
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from collectors import kubernetes
+from collectors.kube_fleet import Resource
+from collectors.kube_watch import KubernetesCollector, WatchType
+from collectors.kubernetes import KubeApi
+from deploy.parts.kube import KubeCluster
+from fleetmend.clock import SystemClock
+from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp
+from fleetmend.model.events import Event, EventType
+from fleetmend.settings.collectors import KubernetesSettings
+from tests.unit.collectors.fakes import ListSink
+
+pytestmark = pytest.mark.kube
+
+
+class WaitingSink(ListSink):
+    """Lets a test wait for what comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._came = threading.Condition()
+
+    def event(self, event: Event) -> None:
+        with self._came:
+            super().event(event)
+            self._came.notify_all()
+
+    def topology(self, change: TopologyChange) -> None:
+        with self._came:
+            super().topology(change)
+            self._came.notify_all()
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Wait until it is true; fails after a minute."""
+        with self._came:
+            assert self._came.wait_for(until, timeout=60)
+
+
+@contextmanager
+def watched(kube: KubeCluster) -> Iterator[WaitingSink]:
+    """A collector that runs against the cluster."""
+    settings = KubernetesSettings(enabled=True, kubeconfig=str(kube.kubeconfig))
+    sink, stop = WaitingSink(), threading.Event()
+    made = KubernetesCollector(
+        settings, cluster="c", sink=sink, clock=SystemClock(), api=KubeApi(settings)
+    )
+    thread = threading.Thread(target=made.run, args=(stop,))
+    thread.start()
+    try:
+        yield sink
+    finally:
+        stop.set()
+        thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def change(
+    kube: KubeCluster, method: str, path: str, body: dict[str, object] | None = None
+) -> None:
+    """A merge patch, or a deletion, as administrator."""
+    content = None if body is None else json.dumps(body)
+    headers = {"Content-Type": "application/merge-patch+json"}
+    with httpx.Client(verify=kube._context, trust_env=False) as web:
+        answer = web.request(method, kube.url + path, content=content, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+def test_nodes_engines_and_cordons_are_seen_as_they_happen(kube: KubeCluster) -> None:
+    run = uuid.uuid4().hex[:8]
+    old, new = f"old-{run}", f"new-{run}"
+    kube.add_gpu_nodes([old], rack=f"rack-{run}", pool="chat")
+    with watched(kube) as sink:
+        stated: list[EntityId] = []
+
+        def known(name: str) -> bool:
+            stated[:] = [c.entity for c in sink.changes if c.op is TopologyOp.ENTITY]
+            return any(entity.endswith(f"/{name}") for entity in stated)
+
+        sink.wait(lambda: known(old))
+        kube.add_gpu_nodes([new], rack=f"rack-{run}", pool="chat")
+        sink.wait(lambda: known(new))
+        assert EntityId(f"c/rack/rack-{run}") in stated
+
+        change(kube, "PATCH", f"/api/v1/nodes/{new}", {"spec": {"unschedulable": True}})
+        sink.wait(lambda: any(e.type is EventType.CHANGE for e in sink.events))
+        (cordon,) = (e for e in sink.events if e.type is EventType.CHANGE)
+        assert (cordon.subject, cordon.data["change"]) == (f"c/node/{new}", "cordon")
+
+        labels = {"app.kubernetes.io/component": "inference-engine", "fleetmend.io/model": "m"}
+        pod = {
+            "metadata": {"name": f"engine-{run}", "labels": labels},
+            "spec": {"nodeName": old, "containers": [{"name": "e", "image": "i:1"}]},
+        }
+        created = kube.create("/api/v1/namespaces/default/pods", pod)
+        engine = f"c/engine/{created['metadata']['uid']}"
+        sink.wait(lambda: any(c.target == f"pod:default/engine-{run}" for c in sink.changes))
+        assert any(c.entity == engine and c.target == f"c/node/{old}" for c in sink.changes)
+
+        change(kube, "DELETE", f"/api/v1/nodes/{new}")
+        sink.wait(lambda: any(c.op is TopologyOp.ENTITY_GONE for c in sink.changes))
+        ready = [
+            e.data["status"]
+            for e in sink.events
+            if e.type is EventType.NODE_CONDITION
+            and e.subject == f"c/node/{old}"
+            and e.data["condition"] == "Ready"
+        ]
+        assert ready[-1] == "True"
+        assert len({e.id for e in sink.events}) == len(sink.events)
+
+
+def test_a_list_comes_whole_over_several_pages(
+    kube: KubeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = uuid.uuid4().hex[:8]
+    names = {f"page-{run}-{i}" for i in range(5)}
+    kube.add_gpu_nodes(names)
+    monkeypatch.setattr(kubernetes, "_PAGE", 2)
+    api = KubeApi(KubernetesSettings(kubeconfig=str(kube.kubeconfig)))
+    objects, since = api.list(Resource.NODES)
+    listed = [obj["metadata"]["name"] for obj in objects]
+    assert names <= set(listed)
+    assert len(listed) == len(set(listed))
+    assert int(since) > 0
+
+
+def test_a_watch_without_news_ends_by_itself(kube: KubeCluster) -> None:
+    api = KubeApi(KubernetesSettings(kubeconfig=str(kube.kubeconfig)))
+    _, since = api.list(Resource.PODS)
+    assert all(event.type in WatchType for event in api.watch(Resource.PODS, since, 1.0))
