@@ -6,7 +6,8 @@ The composition root runs one for each engine log of the settings.
 from pathlib import Path
 
 from collectors.follow import LogFollower
-from collectors.logs import LogEvents, LogLine, Resolve
+from collectors.logs import LogEvents, LogLine
+from collectors.naming import Resolve
 from collectors.signatures import Channel
 from collectors.sink import Sink
 from collectors.tail import Tail, open_tail

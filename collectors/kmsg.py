@@ -9,7 +9,8 @@ from pathlib import Path
 
 from collectors.follow import LogFollower
 from collectors.kernel_lines import parse_kernel_line
-from collectors.logs import LogEvents, LogLine, Resolve
+from collectors.logs import LogEvents, LogLine
+from collectors.naming import Resolve
 from collectors.signatures import Channel
 from collectors.sink import Sink
 from collectors.tail import Tail, open_tail

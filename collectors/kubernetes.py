@@ -138,4 +138,4 @@ def _watch_event(line: bytes, resource: Resource) -> WatchEvent:
     kind, obj = event.get("type"), event.get("object") or {}
     if kind == "ERROR":
         raise _translated(int(obj.get("code", 0)), str(obj.get("message", "")), str(resource))
-    return WatchEvent(WatchType(kind), obj)
+    return WatchEvent(WatchType(str(kind)), obj)

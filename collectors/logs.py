@@ -4,16 +4,12 @@ Only lines of the catalogue become events; the rest is dropped unread. The same 
 gives the same event id, and is let through once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from collectors.naming import pci_address, pci_alias
+from collectors.naming import Resolve, pci_address, pci_alias
 from collectors.signatures import LINE_MAX, Channel, Match, match_line
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness, event_id
-
-Resolve = Callable[[str], EntityId | None]
-"""From an alias (`node-3/pci:0000:3b:00`) to the entity that bears it; `TopologyView.resolve`."""
 
 _REMEMBERED = 4096
 """Event ids to remember against repeats."""

@@ -5,7 +5,7 @@ Labels are found by name, never by place: exporters disagree about names (`Hostn
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.signals.types import Partition
@@ -14,6 +14,10 @@ _NODE_LABELS = ("Hostname", "hostname", "node", "instance", "host.name", "host_n
 _GPU_LABELS = ("UUID", "uuid", "gpu_uuid", "hw.id", "hw_id")
 _MODEL_LABELS = ("model_name", "model", "gen_ai.request.model", "gen_ai_request_model")
 _PCI = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})(?:\.[0-7])?")
+Resolve = Callable[[str], EntityId | None]
+"""From an alias (`pod:llm/llama-0`, `node-3/pci:0000:3b:00`) to the entity that bears it now, such
+as `TopologyView.resolve`."""
+
 _KEY_MAX = 253
 """Longest name that may come from a label: the limit of a Kubernetes name."""
 
@@ -78,15 +82,15 @@ class Names:
         cluster: str,
         node: str = "",
         engine: EntityId | None = None,
-        engines: Mapping[str, EntityId] | None = None,
+        resolve: Resolve | None = None,
         pods_are_engines: bool = False,
     ) -> None:
-        """`node`, `engine`: what every series of the source belongs to. `engines`: engines by pod
-        alias. `pods_are_engines`: a pod label names an engine (recordings)."""
+        """`node`, `engine`: what every series of the source belongs to. `resolve`: finds the engine
+        behind a pod alias. `pods_are_engines`: a pod label names an engine (recordings)."""
         self.cluster = cluster
         self.node = node
         self._engine = engine
-        self._engines = engines or {}
+        self._resolve = resolve
         self._pods_are_engines = pods_are_engines
 
     def entity(
@@ -129,10 +133,10 @@ class Names:
         pod = labels.get("pod", "")[:_KEY_MAX]
         if not pod:
             return None
-        known = self._engines.get(pod_alias(labels.get("namespace", ""), pod))
-        if known is None and self._pods_are_engines:
+        if self._pods_are_engines:
             return self._id(EntityKind.ENGINE, pod)
-        return known
+        alias = pod_alias(labels.get("namespace", ""), pod)
+        return self._resolve(alias) if self._resolve is not None else None
 
     def tenant_pod(self, labels: Mapping[str, str]) -> EntityId | None:
         """Who the pod label says uses the GPU: an engine when the pod is known as one, else the

@@ -26,6 +26,8 @@ from fleetmend.signals.types import Combine, How
 
 _PLANS_MAX = 64
 """Combinations of series to remember; a recording alternates between a dozen."""
+_PLANS_S = 60.0
+"""Event time after which plans are made anew: an engine may have become known by its pod since."""
 _INT64_BLANK = 9.2e18
 """DCGM_INT64_BLANK is 9223372036854775792 (DCGM 4.6 dcgm_structs.h); nothing real is so large."""
 _INT32_BLANK = (2_147_483_632.0, 2_147_483_647.0)
@@ -79,6 +81,7 @@ class Normaliser:
         self._topology = LabelTopology(known)
         self._table: SeriesTable | None = None
         self._plans: dict[bytes, Plan] = {}
+        self._plans_until_s = float("-inf")
         self._last_plan: Plan | None = None
         self._histograms: dict[tuple[EntityId, str], HistogramState] = {}
         self._shares: dict[tuple[EntityId, str], tuple[float, float]] = {}
@@ -86,7 +89,7 @@ class Normaliser:
 
     def observe(self, reading: Reading, at_s: float) -> Observation:
         """The samples and topology changes of a reading taken at `at_s`."""
-        plan = self._plan(reading)
+        plan = self._plan(reading, at_s)
         changes: list[TopologyChange] = []
         if plan is not self._last_plan:
             changes = self._topology.changes(plan.claims, at_s)
@@ -112,9 +115,11 @@ class Normaliser:
         dropped = Dropped(blank, not_finite, stale, plan.homeless, plan.unknown)
         return Observation(_batch(plan, output, at_s), tuple(changes), dropped)
 
-    def _plan(self, reading: Reading) -> Plan:
-        if reading.table is not self._table or len(self._plans) >= _PLANS_MAX:
+    def _plan(self, reading: Reading, at_s: float) -> Plan:
+        full = len(self._plans) >= _PLANS_MAX
+        if reading.table is not self._table or full or at_s >= self._plans_until_s:
             self._table, self._plans = reading.table, {}
+            self._plans_until_s = at_s + _PLANS_S
         key = reading.series.tobytes()
         plan = self._plans.get(key)
         if plan is None:

@@ -9,9 +9,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from collectors.announce import observed, targets_topology
 from collectors.fetch import Fetcher
+from collectors.naming import Resolve
 from collectors.sink import Sink
 from collectors.target import Scrape, Target, engines_by_pod
 from fleetmend.clock import Clock
+from fleetmend.model.entities import EntityId
 from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.settings.collectors import CollectorsSettings
 from fleetmend.signals.catalogue import Catalogue, catalogue
@@ -34,11 +36,13 @@ class PrometheusCollector:
         clock: Clock,
         dead_letters: DeadLetters,
         name: str = "prometheus",
+        resolve: Resolve | None = None,
         signals: Catalogue | None = None,
         fetcher: Fetcher | None = None,
         executor: Executor | None = None,
     ) -> None:
-        """`fetcher`, `executor`: others than the network and a pool of threads."""
+        """`resolve`: finds engines that the settings do not name by their pod's alias. `fetcher`,
+        `executor`: others than the network and a pool of threads."""
         self._settings = settings
         self._cluster = cluster
         self._name = name
@@ -48,13 +52,17 @@ class PrometheusCollector:
         self._fetcher = fetcher or Fetcher(clock, body_bytes_max=settings.body_bytes_max)
         self._executor = executor or ThreadPoolExecutor(settings.workers, "scrape")
         engines = engines_by_pod(cluster, settings.targets)
+
+        def engine_of(alias: str) -> EntityId | None:
+            return engines.get(alias) or (resolve(alias) if resolve is not None else None)
+
         self._targets = [
             Target(
                 target,
                 settings,
                 cluster=cluster,
                 catalogue=signals or catalogue(),
-                engines=engines,
+                resolve=engine_of,
             )
             for target in settings.targets
         ]

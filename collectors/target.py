@@ -4,7 +4,6 @@
 is a sample (`..._scrape_up` 0) and an event, that a series is missing is a number in the event.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from collectors.batches import merge_batches
 from collectors.exposition import Exposition, Page
 from collectors.fetch import Fetched, Fetcher, Outcome
-from collectors.naming import Names, pod_alias
+from collectors.naming import Names, Resolve, pod_alias
 from collectors.normalise import Normaliser, Observation
 from collectors.series import Reading
 from fleetmend.model.entities import EntityId, EntityKind, TopologyChange, entity_id
@@ -75,7 +74,7 @@ class Target:
         *,
         cluster: str,
         catalogue: Catalogue,
-        engines: Mapping[str, EntityId],
+        resolve: Resolve,
     ) -> None:
         engine = engine_entity(cluster, settings)
         self.settings = settings
@@ -83,7 +82,7 @@ class Target:
         self._limits = limits
         self._exposition = Exposition(series_max=limits.series_max)
         self._normaliser = Normaliser(
-            Names(cluster=cluster, node=settings.node, engine=engine, engines=engines),
+            Names(cluster=cluster, node=settings.node, engine=engine, resolve=resolve),
             catalogue,
             known=() if engine is None else (engine,),
             stale_after_s=limits.stale_after_s,

@@ -275,7 +275,9 @@ def test_who_runs_on_a_gpu_is_stated_once_and_taken_back_when_the_pod_leaves() -
         return f'DCGM_FI_DEV_SM_CLOCK{{{DCGM},namespace="llm",pod="{pod}"}} 5\n'
 
     parser = Exposition()
-    norm = Normaliser(Names(cluster="c", node="n1", engines={"pod:llm/a-0": ENGINE}), catalogue())
+    norm = Normaliser(
+        Names(cluster="c", node="n1", resolve={"pod:llm/a-0": ENGINE}.get), catalogue()
+    )
     seen = [
         norm.observe(parser.parse(page(pod)).reading, at)
         for at, pod in enumerate(["a-0", "a-0", "job-1", ""])
@@ -289,6 +291,23 @@ def test_who_runs_on_a_gpu_is_stated_once_and_taken_back_when_the_pod_leaves() -
         [],
         [(TopologyOp.RELATION_GONE, ENGINE), (TopologyOp.RELATION, job)],
         [(TopologyOp.RELATION_GONE, job)],
+    ]
+
+
+def test_an_engine_that_becomes_known_later_takes_its_pods_place() -> None:
+    """The exporter often names a pod before the cluster's API has said what it is."""
+    line = f'DCGM_FI_DEV_SM_CLOCK{{{DCGM},namespace="llm",pod="a-0"}} 5\n'
+    known: dict[str, EntityId] = {}
+    parser = Exposition()
+    norm = Normaliser(Names(cluster="c", node="n1", resolve=known.get), catalogue())
+    first = norm.observe(parser.parse(line).reading, 0.0)
+    known["pod:llm/a-0"] = ENGINE
+    later = [norm.observe(parser.parse(line).reading, at) for at in (1.0, 61.0)]
+    pod = entity_id("c", EntityKind.POD, "llm/a-0")
+    assert pod in {c.entity for c in first.changes}
+    assert [[(c.op, c.entity) for c in seen.changes] for seen in later] == [
+        [],
+        [(TopologyOp.RELATION_GONE, pod), (TopologyOp.RELATION, ENGINE)],
     ]
 
 
