@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fleetmend.clock import Clock
+from fleetmend.following import FleetFollower
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
 from fleetmend.model.incidents import Incident, IncidentStatus
 from fleetmend.signals.catalogue import catalogue
@@ -28,7 +29,7 @@ class EvidenceCharts:
         self,
         store: Store,
         recent: RecentSamples,
-        topology: TopologyView,
+        fleet: FleetFollower,
         clock: Clock,
         *,
         every_s: float = 2.0,
@@ -36,7 +37,7 @@ class EvidenceCharts:
     ) -> None:
         self._store = store
         self._recent = recent
-        self._topology = topology
+        self._fleet = fleet
         self._clock = clock
         self._every_s = every_s
         self._before_s = before_s
@@ -56,7 +57,8 @@ class EvidenceCharts:
         wanted = charted_signals(incident)
         if not wanted:
             return 0
-        peers = {entity: peers_of(entity, self._topology) for entity, _ in wanted}
+        topology = self._fleet.view
+        peers = {entity: peers_of(entity, topology) for entity, _ in wanted}
         everybody = {e for e, _ in wanted} | {p for group in peers.values() for p in group}
         signals = {signal for _, signal in wanted}
         since_s = incident.onset_s - self._before_s
@@ -65,7 +67,7 @@ class EvidenceCharts:
         with self._store.transaction() as tx:
             for entity, signal in wanted:
                 lines = {entity: tracks.get((entity, signal))}
-                pool = next(iter(self._topology.targets(entity, RelationKind.MEMBER_OF)), None)
+                pool = next(iter(topology.targets(entity, RelationKind.MEMBER_OF)), None)
                 among = [tracks[p, signal] for p in peers[entity] if (p, signal) in tracks]
                 if pool is not None and among:
                     lines[pool] = median_track(among)

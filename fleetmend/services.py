@@ -1,4 +1,6 @@
-"""Services: what a process runs, each a `step` in a thread of its own, or all in turn for replays.
+"""Services: what a process runs, each in a thread of its own, or all in turn for replays.
+
+A `Service` is a step that is repeated; a `Loop` runs by itself until it is told to stop.
 
 The one place where an unexpected exception is caught: it is logged and counted, the service backs
 off and goes on, and readiness says so.
@@ -42,15 +44,24 @@ class Service:
     health: Health = field(default_factory=Health)
 
 
+@dataclass(slots=True)
+class Loop:
+    """Something that runs until `stop` is set, with its own waiting: collectors."""
+
+    name: str
+    run: Callable[[threading.Event], None]
+    health: Health = field(default_factory=Health)
+
+
 class ServiceThreads:
     """Runs services until told to stop."""
 
-    def __init__(self, services: Sequence[Service], clock: Clock) -> None:
+    def __init__(self, services: Sequence[Service | Loop], clock: Clock) -> None:
         self.services = tuple(services)
         self._clock = clock
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._loop, args=(service,), name=service.name, daemon=True)
+            threading.Thread(target=self._run, args=(service,), name=service.name, daemon=True)
             for service in self.services
         ]
 
@@ -78,20 +89,25 @@ class ServiceThreads:
             health = service.health
             if health.failing:
                 reasons.append(f"{service.name}: {health.failing}")
+            elif isinstance(service, Loop):
+                continue  # says so itself, by its marks and heartbeats
             elif now_s - health.stepped_at_s > STUCK_AFTER_S:
                 reasons.append(f"{service.name}: no step for {now_s - health.stepped_at_s:.0f} s")
         return reasons
 
-    def _loop(self, service: Service) -> None:
+    def _run(self, service: Service | Loop) -> None:
         while not self._stop.is_set():
-            wait_s = self._once(service)
+            wait_s = self._turn(service)
             if wait_s > 0:
                 self._clock.wait(self._stop, wait_s)
 
-    def _once(self, service: Service) -> float:
-        """One step; how long to wait before the next."""
+    def _turn(self, service: Service | Loop) -> float:
+        """One step, or a whole run; how long to wait before the next."""
         health = service.health
         try:
+            if isinstance(service, Loop):
+                service.run(self._stop)
+                return 0.0
             done = service.step()
         except FleetError as error:
             return self._failed(service, str(error), expected=True)
@@ -102,7 +118,7 @@ class ServiceThreads:
         health.stepped_at_s = self._clock.now_s()
         return 0.0 if done else service.idle_wait_s
 
-    def _failed(self, service: Service, what: str, *, expected: bool) -> float:
+    def _failed(self, service: Service | Loop, what: str, *, expected: bool) -> float:
         health = service.health
         health.failures += 1
         again = health.failing == what

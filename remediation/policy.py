@@ -70,6 +70,13 @@ class Policy:
         """The pool's own policy, or the default."""
         return self.pools.get(pool, self.default)
 
+    @property
+    def longest_window_s(self) -> float:
+        """Seconds for which anything taken may count against some bound."""
+        limits = [self.rack_limits, self.fleet_limits]
+        limits += [pool.limits for pool in (self.default, *self.pools.values())]
+        return max(each.window_s for each in limits)
+
 
 def policy_from(settings: RemediationSettings) -> Policy:
     """The settings as a policy."""

@@ -1,9 +1,9 @@
 """The command `fleetmend`. Importing the modules registers their commands."""
 
-from fleetmend.cli import evaluate, replay, settings
+from fleetmend.cli import demo, evaluate, replay, settings, up
 from fleetmend.cli.app import run
 
-__all__ = ["evaluate", "main", "replay", "settings"]
+__all__ = ["demo", "evaluate", "main", "replay", "settings", "up"]
 
 
 def main() -> None:

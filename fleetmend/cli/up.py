@@ -1,0 +1,139 @@
+"""`fleetmend up`: the platform from a settings file; `--role` splits it over processes."""
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from prometheus_client import CollectorRegistry
+
+from console.server import ConsoleServer
+from fleetmend.cli.app import app, say
+from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.clock import Clock, SystemClock
+from fleetmend.errors import SettingsError
+from fleetmend.health import HealthPages, ServiceMetrics
+from fleetmend.logs import configure
+from fleetmend.pipeline import Parts, Role, services, showing
+from fleetmend.ports.faults import FaultInjector
+from fleetmend.services import ServiceThreads
+from fleetmend.settings import Settings
+from fleetmend.store import Store
+from fleetmend.streams.engines import open_log
+from remediation.absent import AbsentCluster, AbsentEngines, AbsentTraffic
+from remediation.notices import StoreNotices
+from remediation.world import Ports
+
+RolesOption = Annotated[
+    str,
+    typer.Option(
+        "--role", help="collector, detector, rca, remediator, console; or several, by commas."
+    ),
+]
+
+
+@app.command("up")
+def up(roles: RolesOption = "all", config: ConfigOption = None) -> None:
+    """Run the platform until it is stopped."""
+    chosen = parse_roles(roles)
+    settings = load(config).settings
+    refuse_split(settings, chosen)
+    configure(role="+".join(sorted(chosen)) if len(chosen) < len(Role) else "all")
+    clock = SystemClock()
+    store = Store(settings.store.url, clock, settings=settings.store)
+    store.migrate()
+    log = open_log(settings.streams, clock)
+    parts = Parts(
+        settings=settings,
+        clock=clock,
+        log=log,
+        store=store,
+        ports=lambda: real_ports(settings, store, clock),
+    )
+    run(parts, chosen)
+
+
+def run(
+    parts: Parts,
+    roles: frozenset[Role],
+    *,
+    faults: FaultInjector | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Start every service of these roles and wait for SIGTERM or Ctrl C. `ready` is told the
+    console's address."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    wanted = services(parts, roles)
+    server = None
+    if Role.CONSOLE in roles:
+        deps, beside = showing(parts, faults)
+        wanted += beside
+        server = ConsoleServer(deps)
+    threads = ServiceThreads(wanted, parts.clock)
+    parts.registry.register(ServiceMetrics(threads))
+    pages = health_pages(parts, threads, parts.registry)
+    threads.start()
+    if server is not None:
+        address = server.start()
+        (ready or (lambda at: say.print(f"console at {at}", markup=False)))(address)
+    stop.wait()
+    if server is not None:
+        server.stop()
+    threads.stop()
+    if pages is not None:
+        pages.close()
+    parts.log.close()
+    parts.store.close()
+
+
+def health_pages(
+    parts: Parts, threads: ServiceThreads, registry: CollectorRegistry
+) -> HealthPages | None:
+    """The health pages, where a port is set."""
+    settings = parts.settings.health
+    if not settings.port:
+        return None
+    return HealthPages(settings.host, settings.port, unready=threads.unready, registry=registry)
+
+
+def parse_roles(text: str) -> frozenset[Role]:
+    """The roles named; `all` is every one."""
+    if text == "all":
+        return frozenset(Role)
+    known = {role.value for role in Role}
+    names = {name.strip() for name in text.split(",")}
+    if unknown := sorted(names - known):
+        raise typer.BadParameter(f"unknown role {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    return frozenset(Role(name) for name in names)
+
+
+def refuse_split(settings: Settings, roles: frozenset[Role]) -> None:
+    """The embedded log and SQLite are for one process with every role. Raises SettingsError."""
+    if len(roles) == len(Role):
+        return
+    if settings.streams.engine == "embedded":
+        raise SettingsError(
+            "roles cannot be split over processes with the embedded log",
+            where="streams.engine",
+            fix='Set streams.engine = "kafka", or run all roles in one process.',
+        )
+    if settings.store.url.startswith("sqlite"):
+        raise SettingsError(
+            "roles cannot be split over processes with SQLite",
+            where="store.url",
+            fix="Set store.url to a PostgreSQL database.",
+        )
+
+
+def real_ports(settings: Settings, store: Store, clock: Clock) -> Ports:
+    """The world that remediation acts on, as the settings say; what is not wired refuses."""
+    cluster = AbsentCluster()
+    return Ports(
+        cluster=cluster,
+        traffic=AbsentTraffic(),
+        engines=AbsentEngines(),
+        notices=StoreNotices(store, clock, role="remediator"),
+    )

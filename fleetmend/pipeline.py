@@ -1,0 +1,274 @@
+"""The whole flow, in the order in which a sample meets it. The composition root.
+
+    collectors -> log -> detection -> log -> root cause -> log -> remediation -> the outside world
+                                                                  alerting, console <- store
+
+Every role of a process is a function below that says what it is made of; `services` puts the roles
+together. Nothing here decides anything.
+"""
+
+import os
+import random
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from alerting.channels.build import build_notifiers
+from alerting.guard import resolve
+from alerting.service import AlertingService
+from collectors.engine_logs import engine_log
+from collectors.kmsg import kernel_log, this_boot
+from collectors.kube_watch import KubernetesCollector
+from collectors.kubernetes import KubeApi
+from collectors.prometheus import PrometheusCollector
+from console.deps import ConsoleDeps
+from detection.stage import DetectionStage
+from fleetmend.charts import EvidenceCharts
+from fleetmend.clock import Clock
+from fleetmend.fleetmap import FleetMap
+from fleetmend.following import FleetFollower
+from fleetmend.ports.faults import FaultInjector
+from fleetmend.services import Loop, Service
+from fleetmend.settings import Settings
+from fleetmend.sinks import ProducerSink, simulation
+from fleetmend.store import Store, StoreDeadLetters, StoreSnapshots
+from fleetmend.streams.codec import decode
+from fleetmend.streams.port import Log
+from fleetmend.streams.producer import Producer
+from fleetmend.streams.runner import StageRunner
+from fleetmend.streams.stage import Stage
+from fleetmend.streams.topics import Topic
+from fleetmend.views.recent import RecentSamples
+from rca.stage import RootCauseStage
+from remediation.actions.catalogue import actions
+from remediation.execute import Executor
+from remediation.halt import AnyHalt, FileHalt, RecentHalt
+from remediation.intake import Intake
+from remediation.picture import Picture
+from remediation.policy import policy_from
+from remediation.proposals import Proposals
+from remediation.publish import publish_actions
+from remediation.runbook_files import load_runbooks
+from remediation.service import RemediationService
+from remediation.store_ledger import StoreLedger
+from remediation.turn import Tools
+from remediation.world import Ports
+from simulator.fleet import Fleet
+
+RECENT_S = 900.0
+"""Samples kept for charts and the map."""
+SLOW_WAIT_S = 0.25
+"""Pause of services that nobody waits for."""
+
+
+class Role(StrEnum):
+    """What a process can be; the embedded form is all of them in one."""
+
+    COLLECTOR = "collector"
+    DETECTOR = "detector"
+    RCA = "rca"
+    REMEDIATOR = "remediator"
+    CONSOLE = "console"
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the roles of one process share."""
+
+    settings: Settings
+    clock: Clock
+    log: Log
+    store: Store
+    ports: Callable[[], Ports]
+    """The outside world that remediation acts on; made when it is first needed."""
+    fleet: Fleet | None = None
+    """The simulated fleet, where one stands in for the real."""
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+def services(parts: Parts, roles: frozenset[Role]) -> list[Service | Loop]:
+    """Every service of a process with these roles, in the order of the drawing."""
+    build: Mapping[Role, Callable[[Parts], list[Service | Loop]]] = {
+        Role.COLLECTOR: collecting,
+        Role.DETECTOR: detecting,
+        Role.RCA: explaining,
+        Role.REMEDIATOR: mending,
+    }
+    return [service for role, make in build.items() if role in roles for service in make(parts)]
+
+
+def collecting(parts: Parts) -> list[Service | Loop]:
+    """Scrapes, logs, the cluster's API; or the simulated fleet in place of them."""
+    settings = parts.settings
+    if parts.fleet is not None:
+        producer = Producer(parts.log, name="collector/simulator", clock=parts.clock)
+        return [Service("simulator", simulation(parts.fleet, producer, parts.clock), SLOW_WAIT_S)]
+    collectors, cluster = settings.collectors, settings.cluster
+    dead_letters = StoreDeadLetters(parts.store)
+    follower = FleetFollower(parts.log, dead_letters=dead_letters, clock=parts.clock)
+    found: list[Service | Loop] = [Service("fleet", follower.step)]
+
+    def sink(name: str) -> ProducerSink:
+        return ProducerSink(Producer(parts.log, name=f"collector/{name}", clock=parts.clock))
+
+    if collectors.targets:
+        scraper = PrometheusCollector(
+            collectors,
+            cluster=cluster,
+            sink=sink("prometheus"),
+            clock=parts.clock,
+            dead_letters=dead_letters,
+        )
+        found.append(Loop("prometheus", scraper.run))
+    for each in collectors.kernel_logs:
+        follow = kernel_log(
+            each,
+            cluster=cluster,
+            sink=sink(f"kmsg/{each.node}"),
+            clock=parts.clock,
+            resolve=follower.resolve,
+            boot=this_boot(parts.clock),
+            per_minute_max=collectors.events_per_minute_max,
+        )
+        found.append(Loop(f"kmsg/{each.node}", follow.run))
+    for log in collectors.engine_logs:
+        follow = engine_log(
+            log,
+            cluster=cluster,
+            sink=sink(f"log/{log.engine}"),
+            clock=parts.clock,
+            resolve=follower.resolve,
+            per_minute_max=collectors.events_per_minute_max,
+        )
+        found.append(Loop(f"log/{log.engine}", follow.run))
+    if collectors.kubernetes.enabled:
+        watch = KubernetesCollector(
+            collectors.kubernetes,
+            cluster=cluster,
+            sink=sink("kubernetes"),
+            clock=parts.clock,
+            api=KubeApi(collectors.kubernetes),
+        )
+        found.append(Loop("kubernetes", watch.run))
+    return found
+
+
+def detecting(parts: Parts) -> list[Service | Loop]:
+    """Samples and events to findings."""
+    stage = DetectionStage(parts.settings.detection, parts.settings.ticks)
+    return [_folding(parts, stage, Topic.FINDINGS)]
+
+
+def explaining(parts: Parts) -> list[Service | Loop]:
+    """Findings to incidents with ranked causes."""
+    return [_folding(parts, RootCauseStage(parts.settings.rca), Topic.INCIDENTS)]
+
+
+def _folding(parts: Parts, stage: Stage, output: Topic) -> Service:
+    runner = StageRunner(
+        stage,
+        parts.log,
+        output=output,
+        snapshots=StoreSnapshots(parts.store),
+        dead_letters=StoreDeadLetters(parts.store),
+        clock=parts.clock,
+        ticks=parts.settings.ticks,
+    )
+    return Service(stage.name, runner.step)
+
+
+def mending(parts: Parts) -> list[Service | Loop]:
+    """Incidents to plans, sessions and acts; messages to receivers."""
+    settings, clock, store = parts.settings.remediation, parts.clock, parts.store
+    runbooks = load_runbooks(Path(settings.runbooks))
+    notifiers = build_notifiers(parts.settings.alerting, clock, resolve)
+    alerts = AlertingService(
+        store,
+        parts.settings.alerting,
+        clock,
+        notifiers=notifiers,
+        rng=random.Random(),  # noqa: S311  spreads retries, guards nothing
+    )
+    picture = Picture(settings)
+    proposals = Proposals(picture.topology, runbooks, notify=alerts.on_incident)
+    intake = Intake(
+        log=parts.log,
+        decode=decode,
+        store=store,
+        picture=picture,
+        proposals=proposals,
+        clock=clock,
+    )
+    policy = policy_from(settings)
+    tools = Tools(
+        ledger=StoreLedger(store, clock, role="remediator", taken_window_s=policy.longest_window_s),
+        ports=parts.ports(),
+        actions=actions(drain_parallel=settings.drain_parallel),
+        picture=picture,
+        policy=policy,
+        runbooks={runbook.id: runbook for runbook in runbooks},
+        halt=halt_switch(parts.settings, clock),
+        clock=clock,
+        settings=settings,
+    )
+    executor = Executor(tools, worker=parts.worker)
+    return [
+        Service("remediation", _Mender(intake, executor).step),
+        Service("actions", lambda: publish_actions(store, parts.log, clock), SLOW_WAIT_S),
+        Service("alerting", alerts.deliver_due, SLOW_WAIT_S),
+    ]
+
+
+class _Mender:
+    """Intake and executor take turns in one thread, since they share the picture of the fleet."""
+
+    def __init__(self, intake: Intake, executor: Executor) -> None:
+        self._intake = intake
+        self._executor = executor
+        self._started = False
+
+    def step(self) -> int:
+        """What is new, then a turn of one session."""
+        if not self._started:
+            self._intake.start()
+            self._started = True
+        taken = self._intake.step()
+        return taken + self._executor.run_once()
+
+
+def halt_switch(settings: Settings, clock: Clock) -> RecentHalt:
+    """The one halt, as this process reads it before every side effect."""
+    file = FileHalt(Path(settings.remediation.halt_file))
+    file.create()
+    return RecentHalt(AnyHalt([file]), clock)
+
+
+def showing(parts: Parts, faults: FaultInjector | None) -> tuple[ConsoleDeps, list[Service | Loop]]:
+    """What the console is made of, and the services that bring it charts and the map."""
+    clock, store, remediation = parts.clock, parts.store, parts.settings.remediation
+    follower = FleetFollower(parts.log, dead_letters=StoreDeadLetters(store), clock=clock)
+    recent = RecentSamples(parts.log, keep_s=RECENT_S)
+    charts = EvidenceCharts(store, recent, follower, clock)
+    decisions = RemediationService(
+        store,
+        clock,
+        halt=halt_switch(parts.settings, clock),
+        runbooks=load_runbooks(Path(remediation.runbooks)),
+        approval_ttl_s=remediation.approval_ttl_s,
+    )
+    deps = ConsoleDeps(
+        settings=parts.settings.console,
+        clock=clock,
+        store=store,
+        decisions=decisions,
+        fleet=FleetMap(follower, recent, store, clock),
+        faults=faults,
+        registry=parts.registry,
+    )
+    following = Service("fleet-map", follower.step, SLOW_WAIT_S)
+    return deps, [following, Service("charts", charts.step, SLOW_WAIT_S)]
