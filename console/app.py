@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import RedirectResponse, Response
 
 from console import problems
@@ -16,7 +17,7 @@ from console.api import faults as faults_api
 from console.api import incidents as incidents_api
 from console.api import plans as plans_api
 from console.api import stream
-from console.assets import Assets, ImmutableFiles
+from console.assets import Assets, ImmutableFiles, built_assets
 from console.auth import Operators
 from console.context import Console, Frame
 from console.deps import ConsoleDeps
@@ -35,7 +36,7 @@ API = "/api/v1"
 
 def create_app(deps: ConsoleDeps) -> FastAPI:
     """The whole console. Raises SettingsError when the operator token cannot be read."""
-    assets = Assets()
+    assets = built_assets()
     console = _console(deps, assets)
 
     @contextlib.asynccontextmanager
@@ -62,6 +63,7 @@ def create_app(deps: ConsoleDeps) -> FastAPI:
     app.include_router(health.routes(console, assets))
     if assets.built:
         app.mount("/static", ImmutableFiles(directory=assets.folder))
+    app.add_middleware(GZipMiddleware, minimum_size=1024)  # leaves event streams alone
     app.add_middleware(
         Guard, settings=deps.settings, clock=deps.clock, answered=console.metrics.answered
     )

@@ -3,6 +3,7 @@
 Without a build the pages still say everything, only plainly; /readyz says that it is missing.
 """
 
+import functools
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +41,12 @@ class ImmutableFiles(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers["cache-control"] = "public, max-age=31536000, immutable"
         return response
+
+
+@functools.cache
+def built_assets() -> Assets:
+    """The package's own build, read once."""
+    return Assets()
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from fleetmend.clock import Clock
 from fleetmend.model.entities import EntityId
-from fleetmend.model.plans import Approval
+from fleetmend.model.plans import Approval, Session
 from fleetmend.ports.faults import FaultInjector
 from fleetmend.ports.halt import HaltState
 from fleetmend.settings.console import ConsoleSettings
@@ -28,6 +28,10 @@ class Decisions(Protocol):
 
     def deny(self, plan_id: str, version: int, by: str, reason: str, channel: str) -> Approval:
         """Keep a no. Raises like `approve`."""
+        ...
+
+    def undo(self, session_id: str, by: str, *, reason: str = "") -> Session:
+        """Give back what a session has taken. Raises ActionRefused when it is over."""
         ...
 
     def halt(self, by: str, reason: str) -> HaltState:

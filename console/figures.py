@@ -4,7 +4,7 @@ filters."""
 import math
 from datetime import UTC, datetime
 
-from console.words import shorten
+from console.words import NAME_CHARS_MAX, UNIT_CHARS_MAX, shorten
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityId, split_entity_id
 
@@ -15,8 +15,6 @@ _SPANS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"), (1.0, "s"))
 _SI = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _IEC = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 _SMALL_S = ((1e-3, "ms"), (1e-6, "µs"))
-_NAME_CHARS_MAX = 120
-_UNIT_CHARS_MAX = 24
 _UNITS = {"Cel": "°C", "1": "", "%": "%"}
 """UCUM spellings that people write otherwise; annotations in braces are made plain by rule."""
 
@@ -76,9 +74,9 @@ def unit_word(unit: str) -> str:
     if unit in _UNITS:
         return _UNITS[unit]
     if unit.startswith("{"):
-        thing, _, per = shorten(unit, _UNIT_CHARS_MAX)[1:].partition("}")
+        thing, _, per = shorten(unit, UNIT_CHARS_MAX)[1:].partition("}")
         return f"{thing}s{per}" if per else ""
-    return shorten(unit, _UNIT_CHARS_MAX)
+    return shorten(unit, UNIT_CHARS_MAX)
 
 
 def _scaled(value: float, sizes: tuple[tuple[float, str], ...], unit: str) -> str:
@@ -112,9 +110,9 @@ def _utc(time_s: float) -> datetime:
 def name_of(entity: EntityId) -> str:
     """What people call an entity: its key. Text that is no entity id is shown as it is."""
     try:
-        return shorten(split_entity_id(entity)[2], _NAME_CHARS_MAX)
+        return shorten(split_entity_id(entity)[2], NAME_CHARS_MAX)
     except BadInput:
-        return shorten(entity, _NAME_CHARS_MAX)
+        return shorten(entity, NAME_CHARS_MAX)
 
 
 def kind_word(entity: EntityId) -> str:

@@ -5,6 +5,7 @@ them.
 Plain ASGI: the live stream must not be buffered.
 """
 
+import contextlib
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -47,8 +48,26 @@ Answered = Callable[[str, int], None]
 """Told the route's pattern and the status of every answer."""
 
 
-class TooLarge(Exception):
+class _TooLarge(Exception):
     """The body went past the bound while it was read."""
+
+
+class _Body:
+    """The request's body, read up to a bound."""
+
+    def __init__(self, receive: Receive, bytes_max: int) -> None:
+        self._receive = receive
+        self._left = bytes_max
+        self.too_large = False
+
+    async def receive(self) -> Message:
+        """The next message. Raises _TooLarge past the bound."""
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.too_large = True
+            raise _TooLarge
+        return message
 
 
 class Guard:
@@ -68,27 +87,29 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
 
-        async def send_dressed(message: Message) -> None:
-            nonlocal started
+        async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                started = True
                 _dress(message)
                 route = getattr(scope.get("route"), "path", "other")
                 self._answered(route, message["status"])
             await send(message)
 
         problem = self._refusal(scope)
-        if problem is None:
-            try:
-                await self._app(scope, self._bounded(receive), send_dressed)
-                return
-            except TooLarge:
-                if started:
-                    raise
-                problem = self._too_large()
-        await problem_json(problem)(scope, receive, send_dressed)
+        if problem is not None:
+            await problem_json(problem)(scope, receive, dressed)
+            return
+        body = _Body(receive, self._body_max)
+
+        async def unless_too_large(message: Message) -> None:
+            # Whatever the application makes of a body that was cut off, the answer is one.
+            if not body.too_large:
+                await dressed(message)
+
+        with contextlib.suppress(_TooLarge):
+            await self._app(scope, body.receive, unless_too_large)
+        if body.too_large:
+            await problem_json(self._too_large())(scope, receive, dressed)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
@@ -110,19 +131,6 @@ class Guard:
             problem.headers["retry-after"] = str(int(wait_s) + 1)
             return problem
         return None
-
-    def _bounded(self, receive: Receive) -> Receive:
-        left = self._body_max
-
-        async def bounded() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise TooLarge
-            return message
-
-        return bounded
 
     def _too_large(self) -> Problem:
         return Problem(413, "too_large", f"A request may hold {self._body_max} bytes.")

@@ -17,6 +17,7 @@ _NOTICES = {
         "Approved. The next step runs as soon as every guard admits it.", "ok", "check"
     ),
     "denied": Notice("Denied. Nothing more of this version will run.", "warn", "x"),
+    "undone": Notice("Undone: what was taken is being given back.", "ok", "undo-2"),
     "noted": Notice("The note is kept.", "ok", "check"),
     "labelled": Notice("Kept: your word on this cause is a label now.", "ok", "check"),
     "halted": Notice("Halted.", "warn", "octagon-x"),

@@ -6,7 +6,7 @@ Called by the routes; builders in `console.present` turn the results into what i
 from dataclasses import dataclass
 from enum import StrEnum
 
-from console.present.case import PlanCase, read_plans
+from console.present.case import PlanCase, plan_case, read_plans
 from console.present.fleet import Past
 from console.present.rows import IncidentRow, SessionRow, incident_row, session_row
 from fleetmend.model.entities import EntityId
@@ -83,16 +83,7 @@ def open_incidents(tx: Transaction, limit: int = 500) -> tuple[Incident, ...]:
 def plan_of(tx: Transaction, session: Session) -> PlanCase | None:
     """The plan of a session, in the version that the session carries out."""
     plan = tx.plans.get(session.plan, session.plan_version)
-    if plan is None:
-        return None
-    return PlanCase(
-        plan=plan,
-        session=session,
-        approval=tx.approvals.get(plan.id, plan.version),
-        verdicts={
-            v.step: v for v in tx.verdicts.for_plan(plan.id) if v.plan_version == plan.version
-        },
-    )
+    return None if plan is None else plan_case(tx, plan, session)
 
 
 def session_rows(tx: Transaction, sessions: list[Session]) -> list[SessionRow]:

@@ -5,6 +5,7 @@ Texts of templates are marked with `_()` for gettext; the catalogue of plain Eng
 so far, and sentences composed in Python (`console.present`) are English.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,25 +36,7 @@ class Pages:
         self._operators = operators
         self._clock = clock
         self._frame = frame
-        self._env = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            extensions=["jinja2.ext.i18n"],
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._env.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
-        self._env.globals |= {"asset": assets.url, "icon": _icons(assets)}
-        self._env.filters |= {
-            "span": figures.span,
-            "percent": figures.percent,
-            "iso": figures.iso,
-            "clock": figures.clock,
-            "name_of": figures.name_of,
-            "humanise": words.humanise,
-            "line": lambda text: words.shorten(str(text), text_max),
-        }
+        self._env = _environment(assets, text_max)
 
     def page(
         self, request: Request, template: str, *, status: int = 200, **context: Any
@@ -70,6 +53,30 @@ class Pages:
             **context,
         )
         return HTMLResponse(text, status)
+
+
+@functools.cache
+def _environment(assets: Assets, text_max: int) -> Environment:
+    """Templates are compiled once for a process, however many consoles it makes."""
+    env = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    env.globals |= {"asset": assets.url, "icon": _icons(assets)}
+    env.filters |= {
+        "span": figures.span,
+        "percent": figures.percent,
+        "iso": figures.iso,
+        "clock": figures.clock,
+        "humanise": words.humanise,
+        "line": lambda text: words.shorten(str(text), text_max),
+    }
+    return env
 
 
 def _icons(assets: Assets) -> Callable[[str], Markup]:

@@ -138,6 +138,7 @@ CHANGE: dict[str, Word] = {
     "merged": Word("Merged into a shared cause", "git-branch", "mut"),
 }
 
+UNIT_CHARS_MAX = 24
 NAME_CHARS_MAX = 120
 """Characters of one name, whatever telemetry sends."""
 

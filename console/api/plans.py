@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.api.incidents import PlanDetail, plan_detail
 from console.context import Console, not_found
 from console.decide import REASON_CHARS_MAX, decide
-from console.pages.decisions import lift_halt, set_halt
+from console.pages.decisions import lift_halt, set_halt, undo_session
 from console.present.case import read_plans
 from console.problems import Problem
-from fleetmend.model.plans import Approval
+from fleetmend.model.plans import Approval, Session
 from fleetmend.ports.halt import HaltState
 
 
@@ -61,6 +61,12 @@ def routes(console: Console) -> APIRouter:
         operator = console.operators.require(request)
         version = _version(if_match)
         return decide(console, plan_id, version, operator, granted=False, reason=body.reason)
+
+    @router.post("/sessions/{session_id}/undo")
+    def undo(request: Request, session_id: str, body: Why) -> Session:
+        """Give back what a session has taken."""
+        operator = console.operators.require(request)
+        return undo_session(console, session_id, operator, body.reason)
 
     @router.get("/halt")
     def halt_state() -> HaltState:

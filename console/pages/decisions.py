@@ -12,13 +12,14 @@ from console.decide import REASON_CHARS_MAX, decide
 from console.notices import failure
 from console.pages.incident import incident_page
 from console.problems import Problem
+from fleetmend.model.plans import Session
 
 _SHOWN = frozenset({409, 412})
 """Refusals that the person should read beside the plan."""
 
 
 def routes(console: Console) -> APIRouter:
-    """`/plans/{id}/approve`, `/plans/{id}/deny`, `/halt`, `/resume`."""
+    """`/plans/{id}/approve` and `deny`, `/sessions/{id}/undo`, `/halt`, `/resume`."""
     router = APIRouter(include_in_schema=False)
 
     def answer(
@@ -54,6 +55,16 @@ def routes(console: Console) -> APIRouter:
     ) -> Response:
         return answer(request, plan_id, version, incident, granted=False, reason=reason)
 
+    @router.post("/sessions/{session_id}/undo")
+    def undo(
+        request: Request,
+        session_id: str,
+        incident: Annotated[str, Form()],
+        reason: Annotated[str, Form()] = "",
+    ) -> Response:
+        undo_session(console, session_id, console.operators.require(request), reason)
+        return RedirectResponse(f"/incidents/{incident}?said=undone#plan", 303)
+
     @router.post("/halt")
     def halt(request: Request, reason: Annotated[str, Form()]) -> Response:
         set_halt(console, console.operators.require(request), reason)
@@ -65,6 +76,14 @@ def routes(console: Console) -> APIRouter:
         return RedirectResponse("/actions?said=resumed", 303)
 
     return router
+
+
+def undo_session(console: Console, session_id: str, operator: Operator, reason: str) -> Session:
+    """Give back what a session has taken. ActionRefused travels on as 409."""
+    why = reason.strip()[:REASON_CHARS_MAX]
+    undone = console.deps.decisions.undo(session_id, operator.name, reason=why)
+    console.metrics.decisions.labels("undo", "kept").inc()
+    return undone
 
 
 def set_halt(console: Console, operator: Operator, reason: str) -> None:

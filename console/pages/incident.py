@@ -12,16 +12,15 @@ from console.figures import kind_word, name_of
 from console.notices import Notice, notice
 from console.present.axis import Axis, axis
 from console.present.case import IncidentCase, read_case
-from console.present.causes import cause_views
+from console.present.causes import cause_key, cause_views
 from console.present.evidence import EvidenceView, evidence_view
-from console.present.header import head
+from console.present.header import head, touched
 from console.present.plan import NOTHING_PLANNED, plan_view
 from console.present.summary import sentences
 from console.present.timeline import SHOWN_MAX, timeline
 from console.problems import Problem
 from console.words import ABSTENTION
 from fleetmend.model.audit import AuditVerb
-from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident
 from fleetmend.store import LabelVerdict
 
@@ -81,8 +80,7 @@ def routes(console: Console) -> APIRouter:
     def label(
         request: Request,
         incident_id: str,
-        cause: Annotated[str, Form()],
-        entity: Annotated[str, Form()],
+        key: Annotated[str, Form()],
         verdict: Annotated[LabelVerdict, Form()],
     ) -> Response:
         operator = console.operators.require(request)
@@ -91,15 +89,20 @@ def routes(console: Console) -> APIRouter:
             found = tx.incidents.get(incident_id)
             if found is None:
                 raise not_found("incident")
-            if (cause, entity) not in {(c.cause, c.entity) for c in found.causes}:
+            cause = next((c for c in found.causes if cause_key(c) == key), None)
+            if cause is None:
                 raise Problem(422, "no_such_cause", "The incident has no such cause by now.")
-            tx.labels.put(incident_id, cause, EntityId(entity), verdict, operator.name, now_s)
+            tx.labels.put(incident_id, cause.cause, cause.entity, verdict, operator.name, now_s)
             tx.audit.append(
                 at_s=now_s,
                 actor=operator.name,
                 verb=AuditVerb.CAUSE_LABELLED,
                 subject=incident_id,
-                detail={"verdict": verdict.value, "cause": cause, "entity": entity},
+                detail={
+                    "verdict": verdict.value,
+                    "cause": cause.cause,
+                    "entity": cause.entity,
+                },
             )
         return _after(console, request, incident_id, "labelled")
 
@@ -157,7 +160,7 @@ def _context(console: Console, request: Request, incident_id: str) -> dict[str, 
         "no_plan": NOTHING_PLANNED[not case.incident.causes],
         "other_plans": [plan_view(p, now_s=now_s) for p in others],
         "affected": _affected(case.incident),
-        "affected_word": f"{len(case.incident.affected)} in all",
+        "affected_word": f"{len(touched(case.incident))} in all",
         "items": timeline(case),
         "shown": SHOWN_MAX,
     }
@@ -171,9 +174,9 @@ def chart_data(evidence: EvidenceView, axis_view: Axis) -> dict[str, Any]:
         "marks": [{"at": m.at_s, "tone": m.tone} for m in axis_view.marks],
         "charts": [
             {
-                "x": row.chart.times_s,
-                "y": row.chart.values,
-                "peers": row.chart.peers,
+                "x": [round(t, 2) for t in row.chart.times_s],
+                "y": [_short(v) for v in row.chart.values],
+                "peers": [_short(v) for v in row.chart.peers],
                 "low": row.chart.low,
                 "high": row.chart.high,
                 "unit": row.chart.unit,
@@ -182,6 +185,11 @@ def chart_data(evidence: EvidenceView, axis_view: Axis) -> dict[str, Any]:
             if row.chart is not None
         ],
     }
+
+
+def _short(value: float) -> float:
+    """Five digits are more than a chart can show, and half the bytes."""
+    return float(f"{value:.5g}")
 
 
 def _tokens(case: IncidentCase) -> str:
@@ -196,7 +204,7 @@ def _tokens(case: IncidentCase) -> str:
 
 def _affected(incident: Incident) -> list[AffectedGroup]:
     by_kind: dict[str, list[str]] = defaultdict(list)
-    for entity in incident.affected:
+    for entity in touched(incident):
         by_kind[kind_word(entity)].append(name_of(entity))
     return [
         AffectedGroup(kind, tuple(names[:NAMES_MAX]), max(0, len(names) - NAMES_MAX))

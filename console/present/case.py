@@ -119,20 +119,28 @@ def read_case(tx: Transaction, incident_id: str) -> IncidentCase | None:
 
 
 def read_plans(tx: Transaction, incident_id: str) -> tuple[PlanCase, ...]:
-    """The newest version of every plan of an incident, with its session and verdicts."""
-    newest: dict[str, Plan] = {}
-    for plan in tx.plans.for_incident(incident_id):
-        if plan.id not in newest or newest[plan.id].version < plan.version:
-            newest[plan.id] = plan
+    """Every plan of an incident in the version that counts: the one that an active session carries
+    out (an older one may still be giving back), else the newest."""
     sessions = {(s.plan, s.plan_version): s for s in tx.sessions.for_incident(incident_id)}
+    chosen: dict[str, Plan] = {}
+    for plan in tx.plans.for_incident(incident_id):
+        before = chosen.get(plan.id)
+        held = sessions.get((plan.id, before.version)) if before is not None else None
+        own = sessions.get((plan.id, plan.version))
+        if held is None or held.state in OVER or own is not None:
+            chosen[plan.id] = plan
     return tuple(
-        PlanCase(
-            plan=plan,
-            session=sessions.get((plan.id, plan.version)),
-            approval=tx.approvals.get(plan.id, plan.version),
-            verdicts={
-                v.step: v for v in tx.verdicts.for_plan(plan.id) if v.plan_version == plan.version
-            },
-        )
-        for plan in newest.values()
+        plan_case(tx, plan, sessions.get((plan.id, plan.version))) for plan in chosen.values()
+    )
+
+
+def plan_case(tx: Transaction, plan: Plan, session: Session | None) -> PlanCase:
+    """A plan with what was decided and said about this version of it."""
+    return PlanCase(
+        plan=plan,
+        session=session,
+        approval=tx.approvals.get(plan.id, plan.version),
+        verdicts={
+            v.step: v for v in tx.verdicts.for_plan(plan.id) if v.plan_version == plan.version
+        },
     )

@@ -6,7 +6,7 @@ from console.figures import kind_word, name_of, percent
 from console.present.case import IncidentCase
 from console.present.signals import title
 from console.words import ROLE, Word, humanise
-from fleetmend.model.entities import EntityId
+from fleetmend.model.events import event_id
 from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Cause, CauseRole, Evidence
 from fleetmend.store import LabelVerdict
@@ -38,8 +38,8 @@ class CauseView:
     """One row of the card."""
 
     rank: int
-    cause: str
-    entity: EntityId
+    key: str
+    """What a form sends instead of telemetry text: a digest of cause and entity."""
     name: str
     where: str
     role: Word
@@ -70,8 +70,7 @@ def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evide
     last = said[-1] if said else None
     return CauseView(
         rank=rank,
-        cause=cause.cause,
-        entity=cause.entity,
+        key=cause_key(cause),
         name=humanise(cause.cause),
         where=name_of(cause.entity),
         role=ROLE[cause.role],
@@ -85,6 +84,11 @@ def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evide
         verdict=last.verdict if last else None,
         verdict_by=last.by if last else "",
     )
+
+
+def cause_key(cause: Cause) -> str:
+    """The same cause of the same entity has the same key, whatever its rank."""
+    return event_id(cause.cause, cause.entity)
 
 
 def _arguments(refs: tuple[str, ...], evidence: dict[str, Evidence]) -> tuple[Argument, ...]:

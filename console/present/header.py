@@ -7,6 +7,7 @@ from console.figures import NOTHING, kind_word, name_of, percent, span
 from console.present.automation import automation
 from console.present.case import IncidentCase
 from console.words import ABSTENTION, SEVERITY, STATUS, WITNESS, Word, humanise
+from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident, IncidentStatus
 from fleetmend.model.plans import StepState
 
@@ -106,11 +107,17 @@ def _cause(incident: Incident) -> Figure:
 
 
 def _affected(incident: Incident) -> Figure:
-    kinds = Counter(kind_word(entity) for entity in incident.affected)
-    count = len(incident.affected)
+    entities = touched(incident)
+    kinds = Counter(kind_word(entity) for entity in entities)
+    count = len(entities)
     return Figure(
         "Affected", f"{count} entit{'y' if count == 1 else 'ies'}", things(kinds) or "none named"
     )
+
+
+def touched(incident: Incident) -> tuple[EntityId, ...]:
+    """The incident's own entity and all that are affected, each once."""
+    return tuple(dict.fromkeys((incident.entity, *incident.affected)))
 
 
 def _evidence(incident: Incident) -> Figure:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from console.figures import kind_word, name_of, span
 from console.present.automation import automation, refusal_word
-from console.present.case import PlanCase
+from console.present.case import OVER, PlanCase
 from console.present.header import things
 from console.present.signals import title
 from console.words import ACTION, EFFECT, STEP, Word
 from fleetmend.model.plans import (
     ActionKind,
     Effect,
+    Refusal,
     SessionState,
     Step,
     StepRecord,
@@ -21,6 +22,9 @@ from fleetmend.model.plans import (
 )
 
 _NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED})
+HELD = frozenset({SessionState.PROPOSED, SessionState.WAITING})
+_NO_UNDO = OVER | {SessionState.GIVING_BACK, SessionState.COMPENSATING}
+_BY_HAND = frozenset({Refusal.AUTONOMY_OBSERVE, Refusal.AUTONOMY_RECOMMEND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +82,17 @@ class PlanView:
     runbook_version: int
     state: Word
     reason: str
+    session: str
     steps: tuple[StepView, ...]
     give_back: tuple[StepView, ...]
     affects: str
     undo: str
     decision: Decision | None
-    can_decide: bool
-    """True when a decision on this version is still open."""
     waits_for_person: bool
+    """True while a person's decision on this version is asked for."""
+    can_undo: bool
+    by_hand: bool
+    """True when the pool lets fleetmend only say what it would do."""
     ask: str
     """What the person is asked, in a few words."""
 
@@ -93,7 +100,8 @@ class PlanView:
 def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
     """The card of one plan."""
     plan, session = found.plan, found.session
-    next_step = None if found.over else found.next_step
+    held = session is None or session.state in HELD
+    next_step = found.next_step if held else None
     steps = tuple(
         _step(step, found.record(step), found.verdicts.get(step.index), next_=step is next_step)
         for step in plan.steps
@@ -107,7 +115,9 @@ def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
         runbook=plan.runbook,
         runbook_version=plan.runbook_version,
         state=automation(found),
-        reason=session.reason if session else "",
+        # What a held session waits for stands beside its step, by name.
+        reason=session.reason if session and not held else "",
+        session=session.id if session else "",
         steps=steps,
         give_back=back,
         affects=_affects(open_steps),
@@ -123,8 +133,9 @@ def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
             channel=approval.channel,
             reason=approval.reason,
         ),
-        can_decide=approval is None and next_step is not None and not found.over,
         waits_for_person=found.needs_person,
+        can_undo=session is not None and session.state not in _NO_UNDO,
+        by_hand=_by_hand(found),
         ask=ask(open_steps),
     )
 
@@ -152,6 +163,11 @@ def _open(record: StepRecord | None) -> bool:
 
 def _changes(step: Step) -> bool:
     return step.action is not ActionKind.NOTIFY
+
+
+def _by_hand(found: PlanCase) -> bool:
+    blocking = found.blocking
+    return blocking is not None and any(r.refusal in _BY_HAND for r in blocking.reasons)
 
 
 def _affects(steps: list[Step]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from console.figures import kind_word, name_of, percent
 from console.present.automation import automation
 from console.present.case import PlanCase
+from console.present.header import touched
 from console.present.plan import ask, phase
 from console.words import ABSTENTION, SEVERITY, STATUS, WAITS_FOR_PERSON, Word, humanise
 from fleetmend.model.incidents import Incident
@@ -53,7 +54,7 @@ def incident_row(incident: Incident, found: PlanCase | None) -> IncidentRow:
         percent=percent(first.score) if first and not said else "",
         scope=name_of(incident.entity),
         scope_kind=kind_word(incident.entity),
-        affected=len(incident.affected),
+        affected=len(touched(incident)),
         opened_at_s=incident.opened_at_s,
         resolved_at_s=incident.resolved_at_s,
         updated_at_s=incident.updated_at_s,

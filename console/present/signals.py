@@ -1,6 +1,6 @@
 """What a signal is called and in which unit people read it, from the signal catalogue."""
 
-from console.words import humanise
+from console.words import UNIT_CHARS_MAX, humanise, shorten
 from fleetmend.signals.catalogue import catalogue
 from fleetmend.signals.types import Shape, Signal
 
@@ -28,7 +28,7 @@ def reading_unit(name: str, unit: str) -> str:
     """The unit in which to show values of a signal: dimensionless gauges are shares, as a rule."""
     signal = known(name)
     if signal is None:
-        return unit
+        return shorten(unit, UNIT_CHARS_MAX)
     if signal.unit == "1" and signal.shape is Shape.GAUGE and name not in _PLAIN_ONES:
         return "ratio"
-    return unit or signal.unit
+    return shorten(unit, UNIT_CHARS_MAX) or signal.unit

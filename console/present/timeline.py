@@ -2,17 +2,25 @@
 
 from dataclasses import dataclass
 
+from console.figures import name_of
 from console.present.automation import refusal_word
 from console.present.case import IncidentCase
-from console.words import CHANGE, VERB, Word, humanise, shorten
+from console.words import ACTION, CHANGE, VERB, Word, humanise, shorten
 from fleetmend.model.audit import AuditRecord, AuditVerb
+from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident
-from fleetmend.model.plans import Refusal
+from fleetmend.model.plans import ActionKind, Refusal
+
+Detail = dict[str, str | int | float | bool | None]
 
 SHOWN_MAX = 10
 ITEMS_MAX = 120
 _CHARS_MAX = 240
 _IN_AUDIT = {"opened": AuditVerb.INCIDENT_OPENED, "resolved": AuditVerb.INCIDENT_RESOLVED}
+_SAID = ("outcome", "check", "refused", "why")
+"""What became of a step, in the order of telling."""
+_PLUMBING = frozenset({"incident", "plan", "plan_version", "fence", "effect", "message", "role"})
+"""Details that machines need; the audit page's export has them."""
 _OTHER = Word("Incident changed", "activity", "mut")
 _PEOPLE = frozenset(
     {
@@ -72,28 +80,32 @@ def audit_text(record: AuditRecord) -> str:
     if record.verb is AuditVerb.NOTE:
         return str(detail.get("text", ""))
     if record.verb is AuditVerb.VERDICT:
-        return _verdict_text(record)
-    return ", ".join(_said(key, value) for key, value in detail.items() if value not in ("", None))
+        words = [refusal_word(refusal) for refusal in _refusals(record)]
+        return f"{_deed(detail)}: {'; '.join(words) or 'admitted'}".lstrip(": ")
+    if "action" in detail:
+        said = [str(detail[key]) for key in _SAID if detail.get(key)]
+        return ": ".join([_deed(detail), *(humanise(word).lower() for word in said)])
+    return ", ".join(
+        f"{key.replace('_', ' ')} {value}"
+        for key, value in detail.items()
+        if key not in _PLUMBING and value not in ("", None)
+    )
 
 
-def _said(key: str, value: str | int | float | bool | None) -> str:
-    if key == "step" and isinstance(value, int):
-        return f"step {value + 1}"  # people count from one
-    return f"{key.replace('_', ' ')} {value}"
+def _deed(detail: Detail) -> str:
+    """`Cordon node-7`, as far as the record says it."""
+    action, target = str(detail.get("action", "")), EntityId(str(detail.get("target", "")))
+    verb = ACTION[ActionKind(action)] if action in set(ActionKind) else humanise(action)
+    return f"{verb} {name_of(target) if target else ''}".strip()
 
 
-def _verdict_text(record: AuditRecord) -> str:
-    names = str(record.detail.get("reasons", "")).replace(",", " ").split()
-    known = set(Refusal)
-    words = [refusal_word(Refusal(name)) if name in known else name for name in names]
-    step = record.detail.get("step")
-    where = f"step {int(step) + 1}: " if isinstance(step, int) else ""
-    return where + ("; ".join(words) or "admitted")
+def _refusals(record: AuditRecord) -> list[Refusal]:
+    return [Refusal(key) for key in record.detail if key in set(Refusal)]
 
 
 def _admitted(record: AuditRecord) -> bool:
     """Admissions that let a step pass are followed by the step itself."""
-    return record.verb is AuditVerb.VERDICT and not record.detail.get("reasons")
+    return record.verb is AuditVerb.VERDICT and not _refusals(record)
 
 
 def _from_change(version: Incident) -> TimelineItem:

@@ -47,6 +47,7 @@ function press(event: KeyboardEvent): void {
   else if (key === "?") dialog("keys")?.showModal();
   else if (key === "A" || key === "a") dialog("dlg-approve")?.showModal();
   else if (key === "D" || key === "d") dialog("dlg-deny")?.showModal();
+  else if (key === "U" || key === "u") dialog("dlg-undo")?.showModal();
   else if (key === "l" || key === "L") void copyLink(document.querySelector("[data-copy-link]"));
 }
 
