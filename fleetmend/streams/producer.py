@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from fleetmend.clock import Clock
-from fleetmend.errors import BadInput
+from fleetmend.errors import BadInput, StreamError
 from fleetmend.model.entities import TopologyChange
 from fleetmend.model.events import Event
 from fleetmend.model.samples import SampleBatch
@@ -123,13 +123,15 @@ class Producer:
     def _send(self) -> None:
         if not self._ready:
             return
-        excess = max(0, len(self._ready) - KEPT_MAX)
-        self.dropped += excess
-        del self._ready[:excess]
         try:
             self._log.append(self._ready)
         except BadInput:
             self._send_one_by_one()
+        except StreamError:
+            excess = max(0, len(self._ready) - KEPT_MAX)
+            self.dropped += excess
+            del self._ready[:excess]
+            raise
         self._ready = []
 
     def _send_one_by_one(self) -> None:
