@@ -62,19 +62,22 @@ class Cells:
         self._stores: dict[str, Arrays] = {}
         self._cleared: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._views: dict[str, Arrays] = {}
 
     def of(self, block: Extent) -> Arrays:
         """The arrays of `block`, of its shape (rows, columns) or (rows,); written in place."""
         shape = block.shape if self._per_signal else block.shape[:1]
-        store = self._stores.setdefault(block.name, {})
-        views: Arrays = {}
-        clear = len(block.released) and self._cleared.get(block.name) != block.tick
-        self._cleared[block.name], self._shapes[block.name] = block.tick, shape
+        clear = len(block.released) > 0 and self._cleared.get(block.name) != block.tick
+        if self._shapes.get(block.name) == shape and block.name in self._views and not clear:
+            return self._views[block.name]
+        store, views = self._stores.setdefault(block.name, {}), {}
         for name, fill in self._fills.items():
             store[name] = grown(store.get(name), shape, fill)
             if clear:
                 store[name][block.released] = fill
             views[name] = store[name][tuple(slice(0, n) for n in shape)]
+        self._cleared[block.name], self._shapes[block.name] = block.tick, shape
+        self._views[block.name] = views
         return views
 
     def snapshot(self) -> State:
@@ -87,7 +90,7 @@ class Cells:
 
     def restore(self, state: State) -> None:
         """Become what `snapshot` saved."""
-        self._stores, self._cleared, self._shapes = {}, {}, {}
+        self._stores, self._cleared, self._shapes, self._views = {}, {}, {}, {}
         for key, value in state.items():
             if isinstance(value, np.ndarray) and "." in key:
                 block, _, name = key.partition(".")

@@ -1,9 +1,9 @@
 """Odd combinations: an isolation forest per cohort on causal features (Liu, Ting, Zhou 2008).
 
 A cohort is a kind of entity and its model. The forest is fitted on the cohort's own first calm
-minute, again when it has seen twice as much and on a schedule while all is calm, and says only that a combination was not seen in
-calm; alone it is never believed above low confidence (`fuse.py`). Fails for faults that were there
-while it learnt. Its memory is arrays, so snapshots need no pickle.
+minute, again when it has seen twice as much and on a schedule while all is calm, and says only that
+a combination was not seen in calm; alone it is never believed above low confidence (`fuse.py`).
+Fails for faults that were there while it learnt. Its memory is arrays, so snapshots need no pickle.
 """
 
 import zlib

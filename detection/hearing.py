@@ -4,6 +4,7 @@ Only an entity's own regular signals count. What a scraper says about its scrape
 says from outside, is somebody else's voice.
 """
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -85,6 +86,11 @@ class Hearing:
 
 def own_columns(block: Block) -> Flags:
     """Which columns are the entity's own regular voice, (columns,)."""
+    return _own_columns(tuple(block.signals))
+
+
+@functools.lru_cache(maxsize=64)
+def _own_columns(names: tuple[str, ...]) -> Flags:
     signals = catalogue().signals
     return np.array(
         [
@@ -92,7 +98,7 @@ def own_columns(block: Block) -> Flags:
             and signal.witness is Witness.TELEMETRY
             and signal.period_s > 0
             and "scrape" not in name
-            for name in block.signals
+            for name in names
         ],
         bool,
     )

@@ -24,6 +24,8 @@ _REFINE_AT = (30, 60)
 _CLIP = 2.0
 """Deviations beyond this many standard deviations pull no harder."""
 _SETTLED = 4
+_INFLATION = 8.0
+"""A scale from n samples is itself uncertain: limits are wider by this over n."""
 _SCALE_SLOWER = 4.0
 _ABS_TO_SIGMA = 1.2533
 """Mean absolute deviation to standard deviation, for a normal distribution."""
@@ -93,23 +95,23 @@ class Normal:
         back = self.columns(block).back(level)[:, column]
         return np.where(self.warm(block, signal), back, np.nan)
 
-    def limits(self, block: Block, row: int, column: int) -> tuple[float, float]:
-        """The range outside which a value of this cell is odd, in its own unit."""
+    def limits(self, block: Block, row: int, column: int) -> tuple[float, float] | None:
+        """The range outside which a value of this cell is odd, in its own unit; None until warm."""
         cells, columns = self._cells.of(block), self.columns(block)
-        reach = max(
-            self._needed(columns, cells["count"])[row, column]
-            * max(cells["scale"][row, column], columns.floor[column]),
-            columns.change[column],
-        )
-        edges = np.full((2, block.shape[1]), np.nan)
-        edges[:, column] = cells["level"][row, column] + np.array([-reach, reach])
-        low, high = columns.back(edges)[:, column]
-        return float(low), float(high)
+        count = int(cells["count"][row, column])
+        if count < self._set.warm_samples:
+            return None
+        base = self._set.deviation_load if columns.load[column] else self._set.deviation_harm
+        sigma = max(float(cells["scale"][row, column]), float(columns.floor[column]))
+        reach = max(base * (1.0 + _INFLATION / count) * sigma, float(columns.change[column]))
+        level = float(cells["level"][row, column])
+        low, high = columns.back_one(level - reach, column), columns.back_one(level + reach, column)
+        return low, high
 
     def _needed(self, columns: Columns, count: NDArray[np.int64]) -> Floats:
         """Deviations needed, (rows, columns): more while few samples are known."""
         base = np.where(columns.load, self._set.deviation_load, self._set.deviation_harm)
-        return base * (1.0 + 8.0 / np.maximum(count, 1))
+        return base * (1.0 + _INFLATION / np.maximum(count, 1))
 
     def _disturbed(
         self, blocks: Mapping[EntityKind, Block], links: Links

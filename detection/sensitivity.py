@@ -9,6 +9,7 @@ matters, both in that space. `up` and `down` are the directions watched. `why` a
 
 import csv
 import functools
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
@@ -62,6 +63,12 @@ class Columns:
     def back(self, values: Floats) -> Floats:
         """From the space of comparison to the signal's unit."""
         return np.where(self.log, np.exp(np.minimum(values, 80.0)) - self.offset, values)
+
+    def back_one(self, value: float, column: int) -> float:
+        """One value of one column, back in the signal's unit."""
+        if not self.log[column]:
+            return value
+        return math.exp(min(value, 80.0)) - float(self.offset[column])
 
 
 @functools.cache

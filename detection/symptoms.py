@@ -30,6 +30,7 @@ def moved(
         arrays = frame.normal.arrays(block)
         z = float(arrays["z"][row, column])
         score = max(1.0, min(abs(z), SCORE_MAX)) if math.isfinite(z) else 1.0
-        if frame.normal.warm(block, signal)[row]:
-            low, high = frame.normal.limits(block, row, column)
+        limits = frame.normal.limits(block, row, column)
+        if limits is not None:
+            low, high = limits
     return Symptom(signal, direction, score, onset_s, observed, low, high, units().get(signal, ""))

@@ -22,7 +22,7 @@ from detection.rules.tables import signature_policy
 from detection.saved import join, part
 from detection.streaks import Flags, Streaks
 from detection.symptoms import moved, present
-from fleetmend.model.entities import EntityId, EntityKind
+from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.events import EventType, Witness
 from fleetmend.model.findings import Direction, Symptom
 from fleetmend.settings.detection import DetectionSettings
@@ -197,11 +197,13 @@ class Watchdog:
         return shown
 
     def _note_deaths(self, frame: Frame) -> None:
+        """Lines that tell of a death: of the engine they name, or of any engine of their node."""
         for event in frame.events:
-            if event.type is EventType.LOG_SIGNATURE:
-                signature = str(event.data.get("signature", ""))[:64]
-                if signature_policy(signature).death:
-                    self._deaths[event.subject] = (event.time_s, signature)
+            signature = str(event.data.get("signature", ""))[:64]
+            if event.type is not EventType.LOG_SIGNATURE or not signature_policy(signature).death:
+                continue
+            for engine in _engines_of(frame, event.subject):
+                self._deaths[engine] = (event.time_s, signature)
         self._deaths = {
             entity: death
             for entity, death in self._deaths.items()
@@ -232,6 +234,19 @@ class Watchdog:
             EntityId(entity): (time_s, signature)
             for entity, time_s, signature in _DEATHS.validate_python(state["deaths"])
         }
+
+
+def _engines_of(frame: Frame, subject: EntityId) -> list[EntityId]:
+    """The engine itself, or the engines on a node."""
+    engine, node = frame.blocks.get(EntityKind.ENGINE), frame.blocks.get(EntityKind.NODE)
+    if kind_of(subject) is EntityKind.ENGINE:
+        return [subject]
+    if engine is None:
+        return []
+    if node is not None and subject in node.row:
+        pairs = frame.links.engine_node
+        return [engine.entities[r] for r in pairs.source[pairs.target == node.row[subject]]]
+    return [e for e in engine.row if frame.topology.ancestor(e, EntityKind.NODE) == subject]
 
 
 def _any(pairs: Pairs, flags: Flags, rows: int) -> NDArray[np.bool_]:

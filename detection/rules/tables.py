@@ -50,7 +50,7 @@ class SignaturePolicy:
     confidence: float
     quiet_s: float
     death: bool
-    """It says that an engine or one of its processes has died."""
+    """It says that an engine or one of its processes has died, or may have."""
 
 
 @dataclass(frozen=True, slots=True)
