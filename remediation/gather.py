@@ -195,6 +195,8 @@ def _groups(
     groups: list[tuple[EntityId, DomainKind, frozenset[EntityId]]] = []
     if kind is EntityKind.NODE:
         for rack in topology.targets(unit, RelationKind.PART_OF):
+            if kind_of(rack) not in (EntityKind.RACK, EntityKind.SWITCH):
+                continue  # a zone is no small domain: the fleet's bounds hold for it
             members = picture.members(rack, RelationKind.PART_OF, kind)
             groups.append((rack, DomainKind.RACK, frozenset(members)))
         for pool in topology.targets(unit, RelationKind.MEMBER_OF):
