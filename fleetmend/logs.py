@@ -38,8 +38,10 @@ def configure(*, role: str, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("kafka", "httpx", "httpcore", "uvicorn.access", "alembic"):
+    for chatty in ("httpx", "httpcore", "uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # The client warns whenever another thread held the interpreter for a tenth of a second.
+    logging.getLogger("kafka").setLevel(logging.ERROR)
 
 
 def _with_role(role: str) -> Processor:

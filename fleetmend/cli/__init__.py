@@ -1,9 +1,20 @@
 """The command `fleetmend`. Importing the modules registers their commands."""
 
-from fleetmend.cli import demo, evaluate, replay, settings, up
+from fleetmend.cli import audit, deadletters, demo, evaluate, halt, replay, runbook, settings, up
 from fleetmend.cli.app import run
 
-__all__ = ["demo", "evaluate", "main", "replay", "settings", "up"]
+__all__ = [
+    "audit",
+    "deadletters",
+    "demo",
+    "evaluate",
+    "halt",
+    "main",
+    "replay",
+    "runbook",
+    "settings",
+    "up",
+]
 
 
 def main() -> None:

@@ -1,0 +1,44 @@
+"""`fleetmend runbook`: check runbooks, and run the cases that each of them carries."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fleetmend.cli.app import Exit, app, say
+from fleetmend.cli.settings import ConfigOption, load
+from remediation.cases import run_examples
+from remediation.runbook_files import load_runbooks
+
+runbook_app = typer.Typer(help="Check and rehearse runbooks.", no_args_is_help=True)
+app.add_typer(runbook_app, name="runbook")
+
+FolderArgument = Annotated[
+    Path | None, typer.Argument(help="Folder of runbooks; the settings name the default.")
+]
+
+
+@runbook_app.command("test")
+def run_cases(folder: FolderArgument = None, config: ConfigOption = None) -> None:
+    """Run every runbook's own cases on a fleet of paper; exit code 1 when one fails."""
+    runbooks = load_runbooks(folder or Path(load(config).settings.remediation.runbooks))
+    results = run_examples(runbooks)
+    failed = [result for result in results if result.failures]
+    for result in failed:
+        for failure in result.failures:
+            say.print(f"{result.runbook}, {result.name}: {failure}", style="red", markup=False)
+    say.print(f"{len(results)} cases, {len(failed)} failed", markup=False)
+    if failed:
+        raise typer.Exit(Exit.FAILED)
+
+
+@runbook_app.command("list")
+def list_runbooks(folder: FolderArgument = None, config: ConfigOption = None) -> None:
+    """Print every runbook with its steps."""
+    table = Table("runbook", "version", "title", "steps", box=None)
+    for runbook in load_runbooks(folder or Path(load(config).settings.remediation.runbooks)):
+        steps = ", ".join(step.do.value for step in runbook.file.steps)
+        table.add_row(runbook.id, str(runbook.file.version), runbook.file.title, steps)
+    Console(width=160, highlight=False, markup=False).print(table)
