@@ -3,18 +3,8 @@
 from fleetmend.cli import audit, deadletters, demo, evaluate, halt, replay, runbook, settings, up
 from fleetmend.cli.app import run
 
-__all__ = [
-    "audit",
-    "deadletters",
-    "demo",
-    "evaluate",
-    "halt",
-    "main",
-    "replay",
-    "runbook",
-    "settings",
-    "up",
-]
+COMMANDS = (audit, deadletters, demo, evaluate, halt, replay, runbook, settings, up)
+"""Importing a module registers its commands."""
 
 
 def main() -> None:
