@@ -20,13 +20,14 @@ def analyse(docket: Docket, turn: Turn) -> set[str]:
     for group, fresh, near in _groups(docket, turn):
         candidates = {h for key in group for h in turn.scene.hypotheses(key)}
         moved |= takeover.reconsider(docket, turn, candidates, near)
+        taken = {seen for case in near for seen in case.evidence}
+        left = [key for key in fresh if turn.scene.observed[key] not in taken]
         for _ in range(FAULTS_MAX):
-            held = {key for case in docket.active for key in case.keys}
-            left = [key for key in fresh if key not in held]
             opened = opening.open_case(docket, turn, left)
             if opened is None:
                 break
             moved.add(opened.id)
+            left = [key for key in left if key not in opened.keys]
     return moved | ageing.age(docket, turn)
 
 

@@ -34,6 +34,8 @@ class Observation:
     """The same without learned detectors, which may propose and never decide."""
     onset_s: float
     """The earliest onset of the findings that show it."""
+    latest_s: float
+    """The latest: later than the first where it has come or worsened again."""
     factual: bool
     """An event or state that is there or not, rather than a number that is odd."""
     finding: str
@@ -93,6 +95,7 @@ def merge(observations: Iterable[Observation]) -> dict[Key, Observation]:
             confidence=held.confidence,
             hard=max(held.hard, seen.hard),
             onset_s=min(held.onset_s, seen.onset_s),
+            latest_s=max(held.latest_s, seen.latest_s),
             factual=held.factual,
             finding=held.finding,
             symptom=held.symptom,
@@ -142,6 +145,7 @@ def _observation(finding: Finding, sign: str, symptom: Symptom, *, by_reason: bo
         confidence=finding.confidence,
         hard=0.0 if learned else finding.confidence,
         onset_s=symptom.onset_s,
+        latest_s=symptom.onset_s,
         factual=not learned and (by_reason or symptom.direction is Direction.PRESENT),
         finding=finding.id,
         symptom=symptom,

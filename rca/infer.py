@@ -11,8 +11,9 @@ evidence of reliability q (Pearl 1988, section 2.2.2):
 
     L(s seen | H) = q * P + (1 - q) * (1 - P)
 
-with q = (1 + c) / 2 for a number that is odd with confidence c, and q = 1 - 0.02 * (1 - c) for an
-event or state, which is there or not: its confidence says how much it matters.
+with q = 1 - exp(-|z| / 6) / 2 for a number that lies z robust deviations from what was expected,
+q = 1 - 0.02 * (1 - c) for an event or state of confidence c, which is there or not, and
+q = (1 + c) / 2 for what was only learned. Lawful moves of load are in the leaks, not in q.
 
 What a hypothesis h adds to faults A already assumed is, in natural logarithms,
 
@@ -36,6 +37,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetmend.model.entities import EntityId
+from fleetmend.model.events import Witness
 from rca.evidence import Key, Observation
 from rca.knowledge.model import Expected
 from rca.scene import Hypothesis, Scene
@@ -89,7 +91,8 @@ def evaluate(
     """The gain of one hypothesis. Without `absence` only what is seen counts: what still speaks
     for a fault that is ending."""
     outlook = _outlook(scene, hypothesis)
-    anchors = sorted({p.seen.onset_s for p in outlook.present}) or [scene.now_s]
+    onsets_s = {at_s for p in outlook.present for at_s in (p.seen.onset_s, p.seen.latest_s)}
+    anchors = sorted(onsets_s) or [scene.now_s]
     ranked = [_at_onset(scene, hypothesis, outlook, anchor, assumed, absence) for anchor in anchors]
     # Of equal gains the earliest onset: `anchors` is ascending and max keeps the first.
     return max(ranked, key=lambda r: round(r.log_odds, 9))
@@ -113,15 +116,16 @@ def explain_away(assumed: Explained, explains: Mapping[Key, float]) -> dict[Key,
 
 def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Key, float]:
     """What a fault that is known to last since `onset_s` explains of what is seen: each expected
-    sign since then, however late, with its strength."""
-    earliest_s = onset_s - scene.settings.order_tolerance_s
+    sign since then with its strength, and less of it the later it comes."""
     explained: dict[Key, float] = {}
     for expected, places in scene.expects(hypothesis):
         for place in places:
             seen = scene.observed.get((place, expected.sign))
-            if seen is not None and seen.onset_s >= earliest_s + expected.lag_min_s:
-                strength = max(expected.strength, explained.get(seen.key, 0.0))
-                explained[seen.key] = strength
+            if seen is None:
+                continue
+            weight = _lasting(scene, seen.latest_s - onset_s, expected)
+            strength = weight * expected.strength
+            explained[seen.key] = max(strength, explained.get(seen.key, 0.0))
     return explained
 
 
@@ -223,7 +227,9 @@ def _at_onset(
     decisive = False
     for item in outlook.present:
         seen, expected = item.seen, item.expected
-        weight = _timely(scene, seen.onset_s - onset_s, expected)
+        weight = max(
+            _timely(scene, at_s - onset_s, expected) for at_s in (seen.onset_s, seen.latest_s)
+        )
         strength = weight * expected.strength
         left = assumed.get(seen.key, 1.0)
         gain = _log_likelihood(scene, seen, left * (1.0 - strength)) - _log_likelihood(
@@ -243,7 +249,7 @@ def _at_onset(
     against = []
     for seen, likelihood in outlook.against:
         # What came long before the fault has nothing to do with it.
-        if seen.onset_s < onset_s - scene.settings.order_tolerance_s - _OLD_S:
+        if seen.latest_s < onset_s - scene.settings.order_tolerance_s - _OLD_S:
             continue
         reliability = _reliability(seen)
         log_odds += math.log(reliability * likelihood + 1.0 - reliability)
@@ -267,9 +273,15 @@ def _at_onset(
     )
 
 
+_SCORE_SCALE = 6.0
+"""Robust deviations over which the doubt about an odd number falls by e: 5, where detectors begin
+to speak, leaves 0.78, and 15 leaves 0.96. Telemetry has heavy tails."""
 _FACT_DOUBT = 0.02
 """Share of events and states of no confidence that are not there at all: lines that somebody
 forged or a pattern misread."""
+_LATE_WEIGHT = 0.3
+"""Weight that a late sign keeps beside a fault that goes on: some symptoms take minutes."""
+_LATE_DECAY_S = 15.0
 _OLD_S = 20.0
 """A forbidden sign older than the fault by this is another story."""
 
@@ -282,10 +294,12 @@ def _log_likelihood(scene: Scene, seen: Observation, unexplained: float) -> floa
 
 
 def _reliability(seen: Observation) -> float:
-    """How surely a sign is there: confidence 0 of an odd number says nothing (a half)."""
+    """How surely a sign is there; a half says nothing."""
+    if seen.witness is Witness.MODEL:
+        return (1.0 + seen.confidence) / 2.0
     if seen.factual:
         return 1.0 - _FACT_DOUBT * (1.0 - seen.confidence)
-    return (1.0 + seen.confidence) / 2.0
+    return 1.0 - 0.5 * math.exp(-abs(seen.symptom.score) / _SCORE_SCALE)
 
 
 def _timely(scene: Scene, lag_s: float, expected: Expected) -> float:
@@ -294,6 +308,14 @@ def _timely(scene: Scene, lag_s: float, expected: Expected) -> float:
     early_s = expected.lag_min_s - tolerance_s - lag_s
     late_s = lag_s - expected.lag_max_s - tolerance_s
     return math.exp(-max(0.0, early_s, late_s) / scene.settings.order_decay_s)
+
+
+def _lasting(scene: Scene, lag_s: float, expected: Expected) -> float:
+    """Like `_timely` for a fault that goes on: late signs stay possible, early ones do not."""
+    if lag_s <= expected.lag_max_s:
+        return _timely(scene, lag_s, expected)
+    late_s = max(0.0, lag_s - expected.lag_max_s - scene.settings.order_tolerance_s)
+    return max(_LATE_WEIGHT, math.exp(-late_s / _LATE_DECAY_S))
 
 
 def _due(scene: Scene, onset_s: float, expected: Expected) -> float:

@@ -35,12 +35,15 @@ def open_case(docket: Docket, turn: Turn, fresh: Sequence[Key]) -> Case | None:
 
 
 def _open_unknown(docket: Docket, turn: Turn, fresh: Sequence[Key]) -> Case | None:
-    """Strong findings that last and that nothing explains open an incident without a cause."""
+    """Strong findings that last and that nothing explains open an incident without a cause, where
+    no other incident touches their entity."""
     scene = turn.scene
+    touched = {entity for case in docket.active for entity, _ in case.keys}
     strong = [
         key
         for key in fresh
-        if scene.observed[key].hard >= turn.settings.unknown_confidence
+        if key[0] not in touched
+        and scene.observed[key].hard >= turn.settings.unknown_confidence
         and scene.now_s - docket.pending[key].since_s >= turn.settings.unknown_after_s
     ]
     if not strong:

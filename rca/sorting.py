@@ -9,7 +9,7 @@ from fleetmend.model.findings import FindingState
 from rca.case import Case, Docket, Ghost, Pending, Turn
 from rca.evidence import Key, Observation
 from rca.infer import standing
-from rca.knowledge.model import Effect
+from rca.knowledge.model import Effect, Sign
 from rca.scene import Scene
 
 
@@ -17,9 +17,10 @@ def refresh(docket: Docket, turn: Turn) -> set[str]:
     """Bring held evidence up to date, and confirm what a tick has confirmed."""
     moved = set()
     for case in docket.live:
+        explains = _explains(turn.scene, case)
         for seen in list(case.evidence):
             now = turn.scene.observed.get(seen.key)
-            if now is not None and not is_new_story(case, now):
+            if now is not None and not _is_news(turn, case, seen, now, explains):
                 case.hold(now)
         born = turn.findings.get(case.born)
         if case.provisional and born is not None and born.finding.state is FindingState.OPEN:
@@ -33,27 +34,37 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
     moved = set()
     scene, before = turn.scene, docket.pending
     explained = [(case, _explains(scene, case)) for case in docket.active]
-    holders = {key: case for case in reversed(docket.live) for key in case.keys}
+    held = {seen.key: seen.latest_s for case in docket.live for seen in case.evidence}
     docket.pending = {}
     for key, seen in scene.observed.items():
-        holder = holders.get(key)
-        if holder is not None and not is_new_story(holder, seen):
+        # Cases hold the newest state of what they explain: what is newer tells of something else.
+        if key in held and seen.latest_s <= held[key]:
             continue
         taker = _taker(turn, key, explained)
         if taker is not None:
             taker.hold(seen)
             moved.add(taker.id)
         elif not _is_echo(docket, turn, seen):
-            held = before.get(key)
+            waiting = before.get(key)
             # A sign that has come anew since it was put aside is fresh again.
-            anew = held is None or (held.spent and seen.onset_s > held.since_s)
-            docket.pending[key] = Pending(scene.now_s) if anew or held is None else held
+            if waiting is None or (waiting.spent and seen.latest_s > waiting.since_s):
+                waiting = Pending(scene.now_s)
+            docket.pending[key] = waiting
     return moved
 
 
 def is_new_story(case: Case, seen: Observation) -> bool:
     """A sign that the case had comes anew after its fault has faded."""
-    return case.faded_at_s is not None and seen.onset_s > case.faded_at_s
+    return case.faded_at_s is not None and seen.latest_s > case.faded_at_s
+
+
+def _is_news(
+    turn: Turn, case: Case, held: Observation, now: Observation, explains: Mapping[Key, float]
+) -> bool:
+    """A sign that the case holds has come or worsened again, and not by the case's fault."""
+    if now.latest_s <= held.latest_s:
+        return False
+    return is_new_story(case, now) or explains.get(now.key, 0.0) < turn.settings.join_strength
 
 
 def _explains(scene: Scene, case: Case) -> Mapping[Key, float]:
@@ -75,7 +86,7 @@ def _is_echo(docket: Docket, turn: Turn, seen: Observation) -> bool:
     """A backlog that drains after a fault, or while an engine that served nothing comes back."""
     sign = turn.scene.knowledge.signs.get(seen.sign)
     settings = turn.settings
-    if sign is None or not sign.echo or turn.scene.now_s > seen.onset_s + 2.0 * settings.echo_s:
+    if sign is None or not sign.echo or turn.scene.now_s > seen.latest_s + 2.0 * settings.echo_s:
         return False
     fading = [
         Ghost(sorted({held.entity for held in case.evidence}), case.faded_at_s)
@@ -83,14 +94,21 @@ def _is_echo(docket: Docket, turn: Turn, seen: Observation) -> bool:
         if case.faded_at_s is not None
     ]
     for ghost in (*docket.ghosts, *fading):
-        since_s = seen.onset_s - (ghost.faded_at_s - settings.closing_s)
+        since_s = seen.latest_s - (ghost.faded_at_s - settings.closing_s)
         if seen.entity in ghost.entities and 0.0 <= since_s <= settings.echo_s:
             return True
-    return any(_comes_back(turn, case, seen) for case in docket.active)
+    return any(_comes_back(turn, case, sign, seen) for case in docket.active)
 
 
-def _comes_back(turn: Turn, case: Case, seen: Observation) -> bool:
-    if case.root is None or turn.scene.fault(case.root).effect is not Effect.NO_SERVICE:
+def _comes_back(turn: Turn, case: Case, sign: Sign, seen: Observation) -> bool:
+    """The sign tells that a fault which lasts is ending: an engine that served nothing speaks
+    again, or what the fault pressed down rises."""
+    scene = turn.scene
+    if case.root is None or seen.latest_s <= case.onset_s + scene.settings.order_tolerance_s:
         return False
-    later = seen.onset_s > case.onset_s + turn.scene.settings.order_tolerance_s
-    return later and any(seen.entity == held.entity for held in case.evidence)
+    if scene.fault(case.root).effect is Effect.NO_SERVICE:
+        return any(seen.entity == held.entity for held in case.evidence)
+    return any(
+        expected.sign == sign.opposite and seen.entity in places
+        for expected, places in scene.expects(case.root)
+    )

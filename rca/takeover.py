@@ -34,7 +34,7 @@ def reconsider(
     if not unneeded:
         return set()
     heir, *merged = sorted(unneeded, key=lambda case: (case.opened_at_s, case.id))
-    heir.root, heir.onset_s = best.hypothesis, min(heir.onset_s, best.onset_s)
+    heir.root, heir.onset_s = best.hypothesis, best.onset_s
     for case in merged:
         case.status, case.merged_into = IncidentStatus.MERGED, heir.id
         for seen in case.evidence:
@@ -63,6 +63,8 @@ def _unneeded(
 ) -> bool:
     """True when the case's fault adds too little once `best` and the other faults are assumed, and
     is clearly the less likely of the two."""
+    if best.onset_s > case.onset_s + turn.settings.takeover_s:
+        return False  # it began later: a new fault, whatever it explains of the old one's signs
     if case.root is None:
         return bool(case.keys & set(best.supports))
     young = scene.now_s - case.opened_at_s <= turn.settings.settle_s

@@ -8,7 +8,7 @@ from fleetmend.settings.section import Section
 class InferSettings(Section):
     """How hypotheses are weighed. Log-odds are natural logarithms: 2.3 is ten to one."""
 
-    open_log_odds: float = 0.0
+    open_log_odds: float = -0.5
     """Log-odds from which a cause is taken for likelier than chance. 0: even odds."""
     second_log_odds: float = 1.0
     """What a further fault must add to what the others explain. 1: one fault is assumed rather
@@ -39,9 +39,9 @@ class IncidentSettings(Section):
 
     window_s: float = Field(default=30.0, gt=0)
     """Findings whose onsets lie further apart are not grouped."""
-    hold_s: float = Field(default=2.0, ge=0)
+    hold_s: float = Field(default=1.0, ge=0)
     """Seconds that a new group waits for more evidence unless the cause is clear at once."""
-    hold_max_s: float = Field(default=4.0, ge=0)
+    hold_max_s: float = Field(default=3.0, ge=0)
     """Seconds after which a group opens although its causes lie close together."""
     lone_confidence: float = Field(default=0.75, ge=0, le=1)
     """Confidence with which one sign alone may open an incident. Learned detectors never reach
@@ -59,6 +59,9 @@ class IncidentSettings(Section):
     """What the old cause must fall short by in that time."""
     switch_log_odds: float = Field(default=3.0, ge=0)
     """What the old cause must fall short by later. 3: people and plans act on the named cause."""
+    takeover_s: float = Field(default=10.0, ge=0)
+    """Seconds by which another cause may have begun later than an incident and still take it over;
+    what began later still is a new fault."""
     join_strength: float = Field(default=0.25, ge=0, le=1)
     """Probability from which a new finding counts as explained by an open incident and joins
     it."""

@@ -52,6 +52,7 @@ class _Sign(_File):
     channel: Channel = Channel.TELEMETRY
     heard: Hearing = Hearing.DEFAULT
     echo: bool = False
+    opposite: Word | Literal[""] = ""
 
 
 class _Expected(_File):
@@ -91,7 +92,7 @@ class _Class(_File):
 
 
 _SILENT_SIGNS = ("silent", "stale")
-_SILENCED = 0.4
+_SILENCED = 0.25
 """Probability that a fault which may silence something does so: exporters differ."""
 _SILENCED_LAG_S = 20.0
 
@@ -131,6 +132,11 @@ def _signs(file: Traversable) -> Mapping[str, Sign]:
         read = _SIGNS.validate_python(_toml(file))
     except ValidationError as error:
         raise _bad(file, error) from error
+    for name, sign in read.items():
+        if sign.opposite and sign.opposite not in read:
+            raise SettingsError(
+                f"unknown sign {sign.opposite!r}", where=f"{file.name} {name}.opposite"
+            )
     return {
         name: Sign(
             name=name,
@@ -141,6 +147,7 @@ def _signs(file: Traversable) -> Mapping[str, Sign]:
             channel=sign.channel,
             heard=sign.heard,
             echo=sign.echo,
+            opposite=sign.opposite,
         )
         for name, sign in read.items()
     }

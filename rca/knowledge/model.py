@@ -69,6 +69,8 @@ class Sign:
     heard: Hearing
     echo: bool
     """A backlog that drains after a fault shows it too."""
+    opposite: str
+    """The sign that the same signals show when they go the other way, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
