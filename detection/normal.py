@@ -182,7 +182,8 @@ class Normal:
         for name in ("active", "up", "down", "near"):
             cells[name][ends] = 0
         since[ends] = -1
-        cells["count"][accepted] = 0
+        cells["count"][accepted] = self._set.warm_samples
+        self._refine(block, cells, accepted)  # what it has been for so long is its normal now
 
     def _learn(self, block: Block, clean: NDArray[np.bool_]) -> None:
         """Move level and scale of the clean cells a little; the scale more slowly, so that a

@@ -238,15 +238,11 @@ class Watchdog:
 
 def _engines_of(frame: Frame, subject: EntityId) -> list[EntityId]:
     """The engine itself, or the engines on a node."""
-    engine, node = frame.blocks.get(EntityKind.ENGINE), frame.blocks.get(EntityKind.NODE)
     if kind_of(subject) is EntityKind.ENGINE:
         return [subject]
-    if engine is None:
-        return []
-    if node is not None and subject in node.row:
-        pairs = frame.links.engine_node
-        return [engine.entities[r] for r in pairs.source[pairs.target == node.row[subject]]]
-    return [e for e in engine.row if frame.topology.ancestor(e, EntityKind.NODE) == subject]
+    engine = frame.blocks.get(EntityKind.ENGINE)
+    rows = engine.row if engine is not None else {}
+    return [e for e in rows if frame.topology.ancestor(e, EntityKind.NODE) == subject]
 
 
 def _any(pairs: Pairs, flags: Flags, rows: int) -> NDArray[np.bool_]:
