@@ -357,9 +357,9 @@ POOL_FAULTS = (
     ),
     FaultSpec(
         "request_surge",
-        "Requests double",
+        "Three times the requests",
         POOL,
-        presses=(Press("arrivals", 2.2, ramp_s=10),),
+        presses=(Press("arrivals", 3.0, ramp_s=10),),
         mends=frozenset({Mend.ITSELF}),
         lasts_s=(120, 240),
         per_gpu_hour=0.8e-6,

@@ -33,7 +33,7 @@ STILL_UTILIZATION, STILL_SM = 0.002, 0.003
 """A GPU whose engine has nothing to do or is stopped. Recorded."""
 NVLINK_BPS, NVLINK_PREFILL_BPS = 44e9, 60e9
 """NVLink bytes a second of back-to-back decode steps (recorded) and of prefill (invented)."""
-PCIE_RX_BPS, PCIE_TX_BPS, PCIE_LOADING_BPS = 110e6, 17e6, 6e9
+PCIE_RX_BPS, PCIE_TX_BPS, PCIE_LOADING_BPS = 110e6, 17e6, 2e9
 """PCIe bytes a second of back-to-back steps (recorded) and of loading weights (invented)."""
 
 

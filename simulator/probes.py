@@ -1,8 +1,8 @@
 """Those who look from outside: readers of engines' pages and canary requests.
 
-Called by `simulator.fleet` each second. A page's outcome is told when it fails or is
-well again; a canary goes to
-each engine in turn and is the only thing that sees an engine that hangs while idle.
+Called by `simulator.fleet` each second. The outcome of reading a page is told when it changes and
+now and then; a canary goes to each engine in turn and is the only thing that sees an engine that
+hangs while idle.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from simulator.telemetry import Shown
     from simulator.world import Second, World
 
+REPORT_EVERY_S = 10
+"""Seconds between reports of one page's outcome while it stays the same, as collectors do."""
 CANARY_EVERY_S = 15
 """Seconds between canary requests to one engine. Invented."""
 CANARY_TIMEOUT_S = 5.0
@@ -41,7 +43,8 @@ class Probes:
         stuck = stuck_engines(workload, second.pressure) | second.pressure.engine_hung
         for engine in np.flatnonzero(workload.watched).tolist():
             outcome = "ok" if listed[engine] else "refused" if reached[engine] else "timeout"
-            if outcome != "ok" or self._outcome.get(engine) != outcome:
+            due = (int(at_s) + engine) % REPORT_EVERY_S == 0
+            if due or self._outcome.get(engine) != outcome:
                 self._outcome[engine] = outcome
                 world.journal.scrape(
                     world.names.entity(engine),

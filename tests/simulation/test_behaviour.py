@@ -73,8 +73,9 @@ def test_a_calm_fleet_serves_everybody() -> None:
     assert (now.aborted, now.refused) == (0, 0)
     assert now.waiting < 0.02 * now.running
     kinds = {event.type.value for event in seen.events}
-    assert kinds == {"probe"}
-    assert all(event.data["ok"] for event in seen.events)
+    assert kinds == {"probe", "scrape"}
+    assert all(event.data.get("ok", True) for event in seen.events)
+    assert {event.data.get("outcome", "ok") for event in seen.events} == {"ok"}
     for gpu in fleet.layout.gpu_ids[:16]:
         assert seen.values(gpu, "gpu.recovery_action").max() == 0
         assert seen.mean(gpu, "gpu.temperature") < 70
@@ -91,7 +92,7 @@ def test_every_signal_is_in_the_catalogue_and_on_the_right_kind_of_entity() -> N
                 (batch.signals[s], batch.entities[e])
                 for s, e in zip(batch.signal.tolist(), batch.entity.tolist(), strict=True)
             }:
-                assert kind_of(entity) is known[signal].entity, signal  # type: ignore[arg-type]
+                assert kind_of(entity) is known[signal].entity, signal
 
 
 def test_shares_are_shares_and_counters_only_rise() -> None:
@@ -120,7 +121,7 @@ def test_the_topology_names_every_entity_that_speaks() -> None:
             view.apply(change)
         for batch in fleet.observe()[0][-3:]:
             speaking = {batch.entities[code] for code in set(batch.entity.tolist())}
-            assert all(entity in view for entity in speaking)  # type: ignore[operator]
+            assert all(entity in view for entity in speaking)
     engines = list(view.of_kind(EntityKind.ENGINE))
     assert len(engines) <= len(fleet.layout.engine_names)
     for engine in engines:

@@ -8,18 +8,34 @@ from numpy.typing import NDArray
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.samples import SampleBatch
-from fleetmend.settings.simulator import FaultSchedule, SimulatedLoad, SimulatorSettings
+from fleetmend.settings.simulator import (
+    FaultSchedule,
+    SimulatedLife,
+    SimulatedLoad,
+    SimulatorSettings,
+)
 from simulator.fleet import Fleet
 
 QUIET = FaultSchedule(speed_up=0, deploy_every_s=0)
 """Nothing happens by itself."""
+SETTLE_S = 25
+"""Seconds after which queues and temperatures are even."""
 STEADY = SimulatedLoad(day_swing=0, burst_factor=1)
 """The load does not swing."""
 
 
-def small_fleet(*, seed: int = 1, gpus: int = 128, faults: FaultSchedule = QUIET) -> Fleet:
+def small_fleet(
+    *,
+    seed: int = 1,
+    gpus: int = 128,
+    faults: FaultSchedule = QUIET,
+    life: SimulatedLife = SimulatedLife(),  # noqa: B008 - frozen
+) -> Fleet:
     """Sixteen nodes, all three pools, nothing but what the test does."""
-    return Fleet(SimulatorSettings(gpus=gpus, faults=faults, load=STEADY), seed)
+    settings = SimulatorSettings(
+        gpus=gpus, faults=faults, load=STEADY, life=life, settle_s=SETTLE_S
+    )
+    return Fleet(settings, seed)
 
 
 class Seen:

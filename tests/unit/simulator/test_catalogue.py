@@ -4,12 +4,16 @@ import csv
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fleetmend.errors import PortRefused
 from fleetmend.model.entities import EntityKind
+from fleetmend.settings.simulator import SimulatorSettings
 from simulator.catalogue import CATALOGUE
 from simulator.faults import FaultSpec, LogLine, Mend, Xid
+from simulator.journal import Journal
+from simulator.layout import build_layout
 from tests.unit.simulator.fleets import small_fleet
 
 KNOWLEDGE = Path(__file__).parents[3] / "rca" / "knowledge" / "classes"
@@ -48,6 +52,22 @@ def test_an_xid_names_one_gpu_or_nothing() -> None:
     for spec in CATALOGUE.values():
         if any(isinstance(moment, Xid) for moment in spec.moments):
             assert spec.target is EntityKind.GPU
+
+
+def test_kernel_lines_about_xids_are_found_as_such() -> None:
+    """Each Xid of the catalogue, printed as the driver prints it, read as collectors read it."""
+    rows = csv.DictReader(SIGNATURES.read_text(encoding="utf-8").splitlines())
+    patterns = [re.compile(row["regex"]) for row in rows if row["signature"] == "xid"]
+    layout = build_layout(SimulatorSettings(gpus=64), np.random.default_rng(1))
+    journal = Journal(layout)
+    xids = [m for spec in CATALOGUE.values() for m in spec.moments if isinstance(m, Xid)]
+    for xid in xids:
+        journal.xid(3, xid.number, xid.text, process=xid.process, at_s=1.0)
+    for xid, event in zip(xids, journal.take(), strict=True):
+        found = [m for p in patterns if (m := p.search(str(event.data["line"])))]
+        assert int(found[0]["xid"]) == xid.number == event.data["xid"]
+        assert found[0]["pci"] == event.data["pci"]
+        assert event.subject == layout.gpu_ids[3]
 
 
 def test_everything_in_the_catalogue_is_on_offer() -> None:

@@ -8,7 +8,7 @@ from fleetmend.errors import PortRefused
 from fleetmend.ports.cluster import EvictionOutcome, NodeState, PodState
 from tests.unit.simulator.fleets import small_fleet
 
-NODES = st.integers(0, 15).map(lambda index: f"node-{index:03d}")
+NODES = st.integers(0, 7).map(lambda index: f"node-{index:03d}")
 SESSIONS = st.sampled_from(["s-1", "s-2"])
 
 
@@ -17,7 +17,7 @@ class ClusterMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fleet = small_fleet(seed=5)
+        self.fleet = small_fleet(seed=5, gpus=64)
         self.cluster = self.fleet.cluster
         self.holder: dict[str, str] = {}
         self.closed: dict[str, bool] = {}
@@ -131,5 +131,5 @@ def _model(pod: PodState) -> str:
     return pod.name.rpartition("-")[0]
 
 
-ClusterMachine.TestCase.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+ClusterMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
 TestCluster = ClusterMachine.TestCase
