@@ -25,6 +25,9 @@ ROUTING_KEY = "R0123456789ABCDEF0123456789ABCDE"
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the specification's own
 BEARER = "alertmanager-token"
 
+_PIECE = b"x" * 65_536
+_FLOOD_BYTES_MAX = 64 * 2**20
+
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -59,6 +62,8 @@ class Misbehaviour:
     body: bytes = b""
     garbage: bytes = b""
     """Sent raw instead of HTTP."""
+    flood: bool = False
+    """Say 200, then send up to 64 MiB without an end until the client leaves."""
     silent: bool = False
     """Never answer: hold the connection until the client leaves."""
 
@@ -78,6 +83,9 @@ class Receiver:
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
         """`tls`: certificate and key, for https."""
         self.received: list[Received] = []
+        self.flooded_bytes = 0
+        """How much a flood could send before the client left."""
+        self.flood_ended = threading.Event()
         self._orders: deque[Misbehaviour] = deque()
         self._always: Misbehaviour | None = None
         self._lock = threading.Lock()
@@ -216,12 +224,14 @@ def _handler_of(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             order = receiver.order()
             if order is None:
                 self._answer_properly(headers, body)
-            elif order.silent or order.garbage:
+            elif order.silent or order.garbage or order.flood:
                 receiver.record(Received(self.path, headers, body, 0))
                 if order.silent:
                     _await_leaving(self.connection)
-                else:
+                elif order.garbage:
                     self.wfile.write(order.garbage)
+                else:
+                    self._flood()
                 self.close_connection = True
             else:
                 receiver.record(Received(self.path, headers, body, order.status))
@@ -243,6 +253,15 @@ def _handler_of(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             receiver.record(Received(self.path, headers, body, status))
             text = json.dumps(answer).encode() if status != 204 else b""
             self._answer(status, text, {"Content-Type": "application/json"})
+
+        def _flood(self) -> None:
+            try:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                while receiver.flooded_bytes < _FLOOD_BYTES_MAX:
+                    self.wfile.write(_PIECE)
+                    receiver.flooded_bytes += len(_PIECE)
+            finally:
+                receiver.flood_ended.set()
 
         def _answer(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
             self.send_response(status)

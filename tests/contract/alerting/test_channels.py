@@ -10,7 +10,8 @@ import pytest
 
 from alerting.channels.build import build_notifiers
 from alerting.guard import resolve
-from fleetmend.clock import SystemClock
+from alerting.transport import HttpPoster
+from fleetmend.clock import Clock, ManualClock, SystemClock
 from fleetmend.errors import SettingsError
 from fleetmend.model.incidents import Severity
 from fleetmend.model.notifications import Delivery, DeliveryState, Notification
@@ -187,11 +188,38 @@ def test_a_success_that_is_not_pagerdutys_own_is_tried_again(
     assert delivery.answer == (body or b"?")
 
 
-def test_of_a_flood_only_the_beginning_is_read(receiver: Receiver, bench: Bench) -> None:
-    receiver.answer_next(Misbehaviour(status=200, body=b"x" * 5_000_000))
-    notifier = bench.notifier("pagerduty", f"{receiver.url}/pagerduty")
+class HurryingClock(ManualClock):
+    """Six seconds pass between two looks."""
 
-    assert notifier.deliver(notification()).answer == b"x" * 65_536
+    def monotonic_s(self) -> float:
+        """Later each time."""
+        self.sleep(6.0)
+        return super().monotonic_s()
+
+
+@pytest.mark.parametrize(
+    ("clock", "answer_bytes_max"), [(ManualClock(), 65_536), (HurryingClock(), 2**30)]
+)
+def test_of_a_flood_only_the_beginning_is_read(
+    receiver: Receiver, clock: Clock, answer_bytes_max: int
+) -> None:
+    """Bounded in size, and in time though every piece comes quickly."""
+    receiver.answer_next(Misbehaviour(flood=True))
+    poster = HttpPoster(
+        clock=clock,
+        resolve=resolve,
+        networks=(LOOPBACK,),
+        timeout_s=10.0,
+        answer_bytes_max=answer_bytes_max,
+    )
+
+    answer = poster.post(f"{receiver.url}/any", body=b"", headers={})
+
+    assert answer.status == 200
+    assert set(answer.body) == {ord("x")}
+    assert len(answer.body) <= answer_bytes_max
+    assert receiver.flood_ended.wait(60)
+    assert receiver.flooded_bytes < 32 * 2**20
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -51,7 +51,7 @@ class IncidentContract:
         seen: list[str] = []
         with store.reading() as tx:
             page = tx.incidents.page(limit=3)
-            while page:
+            while page and len(seen) < 20:
                 seen += [found.id for found in page]
                 page = tx.incidents.page(after=page[-1].id, limit=3)
 

@@ -43,6 +43,16 @@ class SessionContract:
             assert tx.sessions.holding_node(NODE) == second
             assert tx.sessions.active() == [second]
 
+    def test_whoever_is_refused_a_node_can_go_on_in_the_same_transaction(
+        self, store: Store
+    ) -> None:
+        opened(store)
+        with store.transaction() as tx:
+            other = with_plan(tx, plan("p-2"))
+            with pytest.raises(StoreConflict, match="is held by session"):
+                tx.sessions.open(other, state=SessionState.PROPOSED, at_s=121.0)
+            assert tx.plans.get("p-2") == other
+
     def test_of_many_that_open_for_one_node_at_once_one_succeeds(self, store: Store) -> None:
         with store.transaction() as tx:
             for number in range(8):

@@ -91,6 +91,16 @@ def test_an_incident_that_opens_again_after_its_end_is_told_again() -> None:
     assert decide(over, reopened, ReceiverState(ALL, ended)) is NotifyReason.OPENED
 
 
+def test_a_severity_that_was_told_before_is_no_news_after_a_dip() -> None:
+    """Told P1, then of another cause at P3: back at P1 is what the receiver has heard already."""
+    dip = incident(version=2, severity=Severity.P3, cause="nvlink")
+    state = ReceiverState(ALL, told(incident()))
+    knows = notice_of(dip, NotifyReason.CAUSE_CHANGED, state, at_s=0.0)
+
+    back = incident(version=3, cause="nvlink")
+    assert decide(dip, back, ReceiverState(ALL, knows)) is NotifyReason.UNCHANGED
+
+
 records = st.builds(
     incident,
     severity=st.sampled_from(Severity),
