@@ -4,6 +4,7 @@ Made by `fleetmend.streams.runner` alone. The order of what is written here is w
 harmless; see there.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.snapshots import Snapshot, SnapshotStore
 from fleetmend.settings.streams import TickSettings
 from fleetmend.streams.deadletter import dead_letter
-from fleetmend.streams.lane import Arrival
+from fleetmend.streams.lane import Arrival, LaneState
 from fleetmend.streams.lost import offsets_lost
 from fleetmend.streams.merge import Merge
 from fleetmend.streams.port import Log, Outgoing, Record, TopicPartition
@@ -78,15 +79,17 @@ class FoldRun:
         )
         self._cuts = deque(start.cuts)
         self._last = start.last
+        self._last_s = start.last_s
         self._live = False
         self._published = start.published
         self._lost_tick = start.lost_tick
+        self._old_ends = start.targets
         self._targets = start.targets
         self._cuts_from = 0 if start.place is None else start.place.cuts_from
         self._outputs_from = {} if start.place is None else dict(start.place.outputs_from)
         # A first snapshot soon: without one, a restart cannot tell a young fold from lost offsets.
         self._unsaved = ports.ticks.snapshot_every if start.place is None else 0
-        self._offered_to_stage = _already_read(self._merge, start.last)
+        self._offered_to_stage = _already_read(self._merge, self._last)
         self._cut_due: Cut | None = None
         """Decided, not yet known to be in the log."""
         self._due: list[Outgoing] = []
@@ -116,12 +119,12 @@ class FoldRun:
         """One step: what was left over, new records, ticks, and when there is nothing of all that,
         silence."""
         self._flush()
-        fetched = self._fetch(0.0 if self._busy else wait_s)
-        closed = self._close_ticks()
-        if not fetched and not closed and self._find_silence():
-            closed = self._close_ticks()
-        self._busy = bool(fetched or closed)
-        return fetched + closed
+        done = self._fetch(0.0 if self._busy else wait_s)
+        done += self._close_ticks()
+        if not done:
+            done = self._find_silence() + self._close_ticks()
+        self._busy = bool(done)
+        return done
 
     def _fetch(self, wait_s: float) -> int:
         hungry = self._merge.hungry()
@@ -133,7 +136,9 @@ class FoldRun:
             self._stats.records += 1
             record = self._plausible(fetched)
             arrival = Arrival(fetched.raw.offset, fetched.raw.append_s, record)
-            self._merge.offer(fetched.place, arrival, now_s=self._ports.clock.monotonic_s())
+            old = arrival.offset < self._old_ends[fetched.place]
+            heard_s = _moment(arrival.append_s, self._ports) if old else self._now_s()
+            self._merge.offer(fetched.place, arrival, heard_s=heard_s)
             if self._live:
                 self._arrive(fetched.place, arrival)
         return count
@@ -186,8 +191,10 @@ class FoldRun:
             self._flush()
             return True
         if not self._live:
+            if not self._merge.complete():
+                return False
             self._go_live()
-        self._cut_due = self._merge.next_cut(self._ports.clock.monotonic_s())
+        self._cut_due = self._merge.next_cut(self._now_s())
         if self._cut_due is None:
             return False
         self._flush()
@@ -197,11 +204,12 @@ class FoldRun:
         """All logged cuts are repeated. What was fetched beyond them is shown to the stage now,
         with the state that it would have had."""
         self._live = True
-        now_s = self._ports.clock.monotonic_s()
         silent = () if self._last is None else self._last.idle
         for place, offset in self._merge.fetched.items():
             if str(place) in silent and self._ports.log.end(place) <= offset:
-                self._merge.set_idle(place, now_s=now_s)
+                self._merge.set_idle(place)
+        if self._merge.all_idle() and len(silent) == len(self._topics.inputs):
+            self._merge.set_silent(since_s=_moment(self._last_s, self._ports))
         for place, arrival in list(self._merge.waiting()):
             self._arrive(place, arrival)
 
@@ -259,8 +267,8 @@ class FoldRun:
                 self._cuts_from = log.end(self._topics.ticks)
                 self._outputs_from = {str(p): log.end(p) for p in self._topics.outputs}
             place = Place(
-                tick=cut.tick,
-                reached_s=self._merge.reached_s,
+                cut=cut,
+                cut_s=self._ports.clock.now_s(),
                 lanes={str(p): state for p, state in self._merge.states().items()},
                 cuts_from=self._cuts_from,
                 outputs_from=self._outputs_from,
@@ -272,18 +280,17 @@ class FoldRun:
         except (StreamError, StoreError):
             self._stats.snapshots_failed += 1
 
-    def _find_silence(self) -> bool:
-        """Partitions that were silent for long and are at their end are waited for no more."""
+    def _find_silence(self) -> int:
+        """Partitions that were silent for long and are at their end are waited for no more; how
+        many those are."""
         if not self._live:
-            return False
-        now_s = self._ports.clock.monotonic_s()
-        found = False
-        for place in self._merge.silent(now_s):
+            return 0
+        found = 0
+        for place in self._merge.silent(self._now_s()):
             if self._ports.log.end(place) <= self._reader.positions[place]:
-                self._merge.set_idle(place, now_s=now_s)
-                found = True
-        # When all are silent event time follows the clock, so there may be a tick to close.
-        return found or self._merge.all_idle()
+                self._merge.set_idle(place)
+                found += 1
+        return found
 
     def _check_caught_up(self, positions: Mapping[TopicPartition, int]) -> None:
         """Strike off the partitions whose end at the start has been passed."""
@@ -305,6 +312,9 @@ class FoldRun:
             at_s=at_s,
         )
 
+    def _now_s(self) -> float:
+        return self._ports.clock.monotonic_s()
+
     def _end_s(self) -> float:
         """Event time at which offsets were lost."""
         return ((self._lost_tick or 0) + 1) * self._ports.ticks.period_s
@@ -313,12 +323,22 @@ class FoldRun:
 def _merge(fold: str, start: Start, ports: FoldPorts) -> Merge:
     merge = Merge(fold, ports.ticks)
     for place, lane in start.lanes.items():
-        merge.add(place, lane, now_s=ports.clock.monotonic_s())
+        heard_s = ports.clock.monotonic_s()
+        if isinstance(lane, LaneState) and math.isfinite(lane.newest_append_s):
+            heard_s = _moment(lane.newest_append_s, ports)
+        merge.add(place, lane, heard_s=heard_s)
     if start.place is not None:
-        merge.resume(next_tick=start.place.tick + 1, reached_s=start.place.reached_s)
+        merge.resume(start.place.cut)
     elif start.last is not None and not start.cuts:
-        merge.resume(next_tick=start.last.tick + 1, reached_s=start.last.reached_s)
+        merge.resume(start.last)
     return merge
+
+
+def _moment(append_s: float, ports: FoldPorts) -> float:
+    """The monotonic time of something that the log took before this run: so that silence goes on
+    counting over a restart. The clocks involved are believed no further than `future_s`."""
+    age_s = ports.clock.now_s() - append_s
+    return ports.clock.monotonic_s() - min(max(0.0, age_s), ports.ticks.future_s)
 
 
 def _already_read(merge: Merge, last: Cut | None) -> dict[TopicPartition, int]:

@@ -38,10 +38,11 @@ class Merge:
         self._silence: tuple[float, float] | None = None
         """Since when all partitions are idle (clock), and the event time reached then."""
 
-    def add(self, place: TopicPartition, start: int | LaneState, *, now_s: float) -> None:
-        """Read this partition from an offset, or go on as a snapshot says."""
+    def add(self, place: TopicPartition, start: int | LaneState, *, heard_s: float) -> None:
+        """Read this partition from an offset, or go on as a snapshot says. It counts as last heard
+        at `heard_s`, monotonic time."""
         offset = start if isinstance(start, int) else start.position
-        lane = Lane(place, self._settings, position=offset, fetched=offset, heard_s=now_s)
+        lane = Lane(place, self._settings, position=offset, fetched=offset, heard_s=heard_s)
         if not isinstance(start, int):
             lane.restore(start)
         self._lanes[place] = lane
@@ -55,6 +56,10 @@ class Merge:
     def positions(self) -> dict[TopicPartition, int]:
         """The next offset to take of each partition."""
         return {lane.place: lane.position for lane in self._lanes.values()}
+
+    def complete(self) -> bool:
+        """False while a restart has not read all open records again."""
+        return all(lane.fetched >= lane.position for lane in self._lanes.values())
 
     def all_idle(self) -> bool:
         """True when no partition is waited for."""
@@ -70,12 +75,13 @@ class Merge:
         share = max(_LANE_HELD_MIN, HELD_MAX // max(1, len(self._lanes)))
         return {lane.place: lane.fetched for lane in self._lanes.values() if lane.held < share}
 
-    def offer(self, place: TopicPartition, arrival: Arrival, *, now_s: float) -> None:
-        """A record was fetched. One that was taken before (it is read again after a restart) only
-        brings back what its open ticks still need."""
+    def offer(self, place: TopicPartition, arrival: Arrival, *, heard_s: float) -> None:
+        """A record was fetched, written at `heard_s` of monotonic time or little before. One that
+        was taken before (it is read again after a restart) only brings back what its open ticks
+        still need."""
         lane = self._lanes[place]
         lane.fetched = arrival.offset + 1
-        lane.heard_s = now_s
+        lane.heard_s = heard_s
         lane.idle = False
         self._silence = None
         if arrival.offset >= lane.position:
@@ -92,11 +98,17 @@ class Merge:
             if not lane.idle and not lane.waiting and lane.heard_s <= limit_s
         ]
 
-    def set_idle(self, place: TopicPartition, *, now_s: float) -> None:
-        """This partition is at its end and silent: it is not waited for until something comes."""
-        self._lanes[place].idle = True
+    def set_idle(self, place: TopicPartition) -> None:
+        """This partition is at its end and silent: it is not waited for until something comes.
+        One that holds records is not silent, and stays."""
+        self._lanes[place].idle = not self._lanes[place].waiting
         if self.all_idle():
-            self._silence = (now_s, self._reached_s)
+            heard_s = max(lane.heard_s for lane in self._lanes.values())
+            self.set_silent(since_s=heard_s + self._settings.idle_after_s)
+
+    def set_silent(self, *, since_s: float) -> None:
+        """All partitions are idle: from `since_s` (monotonic) on, event time follows the clock."""
+        self._silence = (since_s, self._reached_s)
 
     def next_cut(self, now_s: float) -> Cut | None:
         """Take records until a tick can close; None when more has to be fetched first.
@@ -104,8 +116,8 @@ class Merge:
         `now_s` is monotonic time; it matters only when every partition is idle.
         """
         while True:
-            if any(lane.fetched < lane.position for lane in self._lanes.values()):
-                return None  # a restart has not read everything again
+            if not self.complete():
+                return None
             cut = self._cut(self._low_s(now_s))
             if cut is not None:
                 return cut
@@ -136,7 +148,7 @@ class Merge:
         records = self._open.get(cut.tick, [])
         self._open = {tick: held for tick, held in self._open.items() if tick > cut.tick}
         self._next, self._start = cut.tick + 1, None
-        self._reached_s = max(self._reached_s, cut.reached_s)
+        self._reached_s = cut.reached_s
         period_s = self._settings.period_s
         return TickInput(
             tick=cut.tick,
@@ -148,10 +160,9 @@ class Merge:
             idle=cut.idle,
         )
 
-    def resume(self, *, next_tick: int, reached_s: float) -> None:
-        """Go on after a snapshot."""
-        self._next = next_tick
-        self._reached_s = reached_s
+    def resume(self, cut: Cut) -> None:
+        """Go on after a cut that was folded before."""
+        self._next, self._reached_s = cut.tick + 1, cut.reached_s
 
     def states(self) -> dict[TopicPartition, LaneState]:
         """For a snapshot: every partition with the first offset that a restart reads again."""
@@ -169,18 +180,19 @@ class Merge:
                 yield lane.place, arrival
 
     def _low_s(self, now_s: float) -> float:
-        """How far the fold as a whole may go: the lowest watermark of those that are waited for.
+        """How far the fold as a whole may go: the lowest watermark of those that are waited for,
+        and never back.
 
         When all are silent, event time goes on as fast as the clock, from where it stood: silence
         has a time, and whoever wakes up later is ahead of it.
         """
-        watermarks = [lane.watermark_s for lane in self._lanes.values() if not lane.idle]
-        if watermarks:
-            return min(watermarks)
-        if self._silence is None:
-            return -math.inf
-        since_s, reached_s = self._silence
-        return reached_s + max(0.0, now_s - since_s)
+        low_s = min(
+            (lane.watermark_s for lane in self._lanes.values() if not lane.idle), default=-math.inf
+        )
+        if self._silence is not None:
+            since_s, reached_s = self._silence
+            low_s = reached_s + max(0.0, now_s - since_s)
+        return max(low_s, self._reached_s)
 
     def _cut(self, low_s: float) -> Cut | None:
         if low_s == -math.inf:
@@ -192,7 +204,7 @@ class Merge:
             fold=self._fold,
             tick=tick,
             positions={str(lane.place): lane.position for lane in self._lanes.values()},
-            reached_s=max(self._reached_s, low_s),
+            reached_s=low_s,
             idle=tuple(str(lane.place) for lane in self._lanes.values() if lane.idle),
         )
 

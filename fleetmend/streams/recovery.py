@@ -30,9 +30,10 @@ _EMPTY_READS_MAX = 30
 class Place:
     """Where a fold stands; kept beside the state in a snapshot."""
 
-    tick: int
-    """The last tick folded."""
-    reached_s: float
+    cut: Cut
+    """The last one folded."""
+    cut_s: float
+    """When that was, Unix seconds of the clock."""
     lanes: dict[str, LaneState]
     """By `topic/partition`."""
     cuts_from: int
@@ -55,8 +56,10 @@ def place_json(place: Place) -> Json:
 class LoggedCut:
     """A cut and where it lies in `ticks`."""
 
-    offset: int
     cut: Cut
+    offset: int
+    append_s: float
+    """When the log took it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ class Start:
     cuts: tuple[LoggedCut, ...]
     """To be repeated, in order."""
     last: Cut | None
-    """The newest cut of the log, repeated or not."""
+    """The newest cut, repeated or not."""
+    last_s: float
+    """When it was made, Unix seconds."""
     published: int
     """The newest tick whose outputs are all in the log; -1 when none is."""
     lost_tick: int | None
@@ -106,15 +111,16 @@ def find_start(log: Log, snapshots: SnapshotStore, topics: FoldTopics, *, rebuil
     began = {place: log.begin(place) for place in topics.inputs}
     place, state = _saved(snapshots, topics.fold)
     if place is not None and not rebuild and _readable(place, began, targets):
-        cuts = _cuts(log, topics, first=place.cuts_from, after=place.tick)
+        cuts = _cuts(log, topics, first=place.cuts_from, after=place.cut.tick)
         if all(_reachable(logged.cut, targets) for logged in cuts):
             return Start(
                 place=place,
                 state=state,
                 lanes={p: place.lanes.get(str(p), began[p]) for p in topics.inputs},
                 cuts=tuple(cuts),
-                last=cuts[-1].cut if cuts else None,
-                published=max(place.tick, _published(log, topics, place.outputs_from)),
+                last=cuts[-1].cut if cuts else place.cut,
+                last_s=cuts[-1].append_s if cuts else place.cut_s,
+                published=max(place.cut.tick, _published(log, topics, place.outputs_from)),
                 lost_tick=place.lost_tick,
                 targets=targets,
             )
@@ -128,6 +134,7 @@ def find_start(log: Log, snapshots: SnapshotStore, topics: FoldTopics, *, rebuil
         lanes=dict(began),
         cuts=tuple(c for c in cuts if _reachable(c.cut, targets) and _useful(c.cut, began)),
         last=cuts[-1].cut if cuts else None,
+        last_s=cuts[-1].append_s if cuts else 0.0,
         published=-1 if lost else _published(log, topics, {}),
         lost_tick=_lost_tick(place, cuts) if lost else None,
         targets=targets,
@@ -172,7 +179,7 @@ def _useful(cut: Cut, began: dict[TopicPartition, int]) -> bool:
 def _lost_tick(place: Place | None, cuts: Sequence[LoggedCut]) -> int:
     if place is not None and place.lost_tick is not None:
         return place.lost_tick
-    ticks = [cut.cut.tick for cut in cuts[-1:]] + ([] if place is None else [place.tick])
+    ticks = [cut.cut.tick for cut in cuts[-1:]] + ([] if place is None else [place.cut.tick])
     return max(ticks, default=0)
 
 
@@ -188,7 +195,7 @@ def _cuts(log: Log, topics: FoldTopics, *, first: int, after: int | None) -> lis
             continue
         if isinstance(cut, Cut) and cut.fold == topics.fold and cut.tick > newest:
             newest = cut.tick
-            found.append(LoggedCut(raw.offset, cut))
+            found.append(LoggedCut(cut, raw.offset, raw.append_s))
     return found
 
 

@@ -58,7 +58,8 @@ class StageRunner:
         return -math.inf if self._run is None else self._run.reached_s
 
     def step(self, wait_s: float = 0.0) -> int:
-        """Do what there is to do, at most some ticks; returns how many records and ticks that was.
+        """Do what there is to do, at most some ticks; returns how much that was (records, ticks,
+        partitions found silent), 0 when there was nothing.
 
         Waits at most `wait_s`, and only when there is nothing to do. After a StreamError the next
         call goes on where this one stopped. Any other error (the stage's own) is passed on as well;

@@ -41,7 +41,7 @@ class Fold:
         self.merge = Merge("fold", settings)
         self.offsets: dict[TopicPartition, int] = {}
         for place in places:
-            self.merge.add(place, 0, now_s=0.0)
+            self.merge.add(place, 0, heard_s=0.0)
             self.offsets[place] = 0
 
     def offer(
@@ -51,7 +51,7 @@ class Fold:
             offset = self.offsets[place]
             self.offsets[place] = offset + 1
             record = Record(place.topic, place.partition, offset, payload)
-            self.merge.offer(place, Arrival(offset, append_s, record), now_s=now_s)
+            self.merge.offer(place, Arrival(offset, append_s, record), heard_s=now_s)
 
     def ticks(self, now_s: float = 0.0) -> list[tuple[Cut, TickInput]]:
         """Every tick that can close now."""
@@ -227,13 +227,13 @@ class TestSilence:
         fold.offer(EVENTS, event(100.5), Mark("p", 101.0))
         assert fold.merge.silent(now_s=4.9) == []
         assert fold.merge.silent(now_s=5.0) == [SAMPLES]
-        fold.merge.set_idle(SAMPLES, now_s=5.0)
+        fold.merge.set_idle(SAMPLES)
         [(cut, tick)] = fold.ticks()
         assert cut.idle == tick.idle == ("samples/0",)
 
     def test_it_is_waited_for_again_when_something_comes(self) -> None:
         fold = Fold(EVENTS, SAMPLES)
-        fold.merge.set_idle(SAMPLES, now_s=5.0)
+        fold.merge.set_idle(SAMPLES)
         fold.offer(EVENTS, event(100.5), Mark("p", 101.0))
         assert fold.closed() == [100]
         fold.offer(SAMPLES, Mark("p", 100.0), now_s=6.0)
@@ -252,15 +252,16 @@ class TestSilence:
         fold = Fold(EVENTS)
         fold.offer(EVENTS, event(100.5), Mark("p", 101.0))
         assert fold.closed() == [100]
-        fold.merge.set_idle(EVENTS, now_s=20.0)
-        assert fold.closed(now_s=20.9) == []
-        assert fold.closed(now_s=22.5) == [101, 102]
+        fold.merge.set_idle(EVENTS)
+        assert fold.closed(now_s=5.9) == []
+        assert fold.closed(now_s=6.5) == [101]
+        assert fold.closed(now_s=8.0) == [102, 103]
 
     def test_whoever_wakes_up_after_the_silence_is_on_time(self) -> None:
         fold = Fold(EVENTS)
         fold.offer(EVENTS, event(100.5), Mark("p", 101.0), now_s=1.0)
         fold.closed()
-        fold.merge.set_idle(EVENTS, now_s=6.0)
+        fold.merge.set_idle(EVENTS)
         fold.closed(now_s=10.0)
         fold.offer(EVENTS, event(110.5, "awake"), Mark("p", 111.0), now_s=11.0)
         held = {cut.tick: (names(t.records), names(t.late)) for cut, t in fold.ticks(now_s=11.0)}
@@ -268,7 +269,7 @@ class TestSilence:
 
     def test_before_anything_was_heard_no_tick_closes(self) -> None:
         fold = Fold(EVENTS)
-        fold.merge.set_idle(EVENTS, now_s=5.0)
+        fold.merge.set_idle(EVENTS)
         assert fold.closed(now_s=1e9) == []
 
 
@@ -309,7 +310,7 @@ class TestRestart:
         first, again = Fold(EVENTS, SAMPLES), Fold(EVENTS, SAMPLES)
         for fold in (first, again):
             fold.offer(EVENTS, event(100.1), Mark("p", 101.0))
-        first.merge.set_idle(SAMPLES, now_s=5.0)
+        first.merge.set_idle(SAMPLES)
         [(cut, tick)] = first.ticks()
         # Now the samples come, too late for the first; the second sees them before it repeats.
         for fold in (first, again):
@@ -334,8 +335,8 @@ class TestRestart:
         assert (state.position, state.unfolded) == (3, 1)
 
         merge = Merge("fold", SETTINGS)
-        merge.add(EVENTS, state, now_s=0.0)
-        merge.resume(next_tick=cut.tick + 1, reached_s=cut.reached_s)
+        merge.add(EVENTS, state, heard_s=0.0)
+        merge.resume(cut)
         assert merge.next_cut(0.0) is None
         again = Fold()
         again.merge, again.offsets = merge, {EVENTS: 1}

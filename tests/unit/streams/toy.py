@@ -120,15 +120,15 @@ class Feed:
     pass_s: float = 0.0
 
 
-def generate(seed: int, *, moments: int = 25, start_s: float = 1_800_000_000.0) -> list[Feed]:
-    """A world: two partitions of samples and two of events, a producer with marks and one that is
-    slow and dies for a while, late, duplicate and future records, NaN, silence of one partition
-    and of all, and a gap."""
+def generate(seed: int, *, start_s: float, moments: int = 20, silence: bool = True) -> list[Feed]:
+    """A world: two partitions of samples and two of events, a producer that is steady, one that is
+    slow and one that is mad; late, duplicate and future records, NaN; and with `silence` that of
+    one partition and that of all, and a gap."""
     rng = random.Random(seed)
     feeds: list[Feed] = []
     now_s = start_s
     silent_partition = rng.choice([0, 1])
-    quiet = range(moments // 3, moments // 3 + 6)
+    quiet = range(moments // 3, moments // 3 + 6) if silence else range(0)
     for moment in range(moments):
         feed = Feed()
         for partition in (0, 1):
@@ -136,15 +136,17 @@ def generate(seed: int, *, moments: int = 25, start_s: float = 1_800_000_000.0) 
                 continue
             feed.appends.extend(_samples(rng, now_s, partition))
             feed.appends.extend(_events(rng, now_s, partition))
-        if moment == moments // 3 + 4:
+        if silence and moment == moments // 3 + 4:
             # Samples of the partition that is not waited for any more: late, if the cut is kept.
             feed.appends.extend(_samples(rng, now_s - 3.0, silent_partition))
-        if moment in (moments // 2, moments - 5):
-            feed.pass_s = rng.choice([12.0, 700.0])
-        else:
-            feed.pass_s = rng.choice([0.5, 1.0, 1.5, 2.0])
-        now_s += feed.pass_s
+        feed.pass_s = rng.choice([0.5, 1.0, 1.5, 2.0])
         feeds.append(feed)
+        if silence and moment == moments // 2:
+            # Nobody says anything, and the fold watches that.
+            feeds.extend(Feed(pass_s=4.0) for _ in range(4))
+        if silence and moment == moments - 5:
+            feed.pass_s = 700.0
+        now_s = start_s + sum(one.pass_s for one in feeds)
     return feeds
 
 
