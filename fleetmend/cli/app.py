@@ -38,6 +38,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def fleetmend() -> None:
+    """Keeps the names of commands where only one of them is loaded."""
+
+
 say = Console(stderr=True, highlight=False)
 
 

@@ -3,12 +3,11 @@
 import signal
 import threading
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from prometheus_client import CollectorRegistry
 
-from console.server import ConsoleServer
 from fleetmend.cli.app import app, say
 from fleetmend.cli.settings import ConfigOption, load
 from fleetmend.clock import Clock, SystemClock
@@ -21,9 +20,9 @@ from fleetmend.services import ServiceThreads
 from fleetmend.settings import Settings
 from fleetmend.store import Store
 from fleetmend.streams.engines import open_log
-from remediation.absent import AbsentCluster, AbsentEngines, AbsentTraffic
-from remediation.notices import StoreNotices
-from remediation.world import Ports
+
+if TYPE_CHECKING:
+    from remediation.world import Ports
 
 RolesOption = Annotated[
     str,
@@ -69,6 +68,8 @@ def run(
     wanted = services(parts, roles)
     server = None
     if Role.CONSOLE in roles:
+        from console.server import ConsoleServer
+
         deps, beside = showing(parts, faults)
         wanted += beside
         server = ConsoleServer(deps)
@@ -128,9 +129,22 @@ def refuse_split(settings: Settings, roles: frozenset[Role]) -> None:
         )
 
 
-def real_ports(settings: Settings, store: Store, clock: Clock) -> Ports:
-    """The world that remediation acts on, as the settings say; what is not wired refuses."""
-    cluster = AbsentCluster()
+def real_ports(settings: Settings, store: Store, clock: Clock) -> "Ports":
+    """The world that remediation acts on, as the settings say; what is not wired refuses. Raises
+    SettingsError for a cluster that the settings do not lead to."""
+    from fleetmend.ports.cluster import Cluster
+    from remediation.absent import AbsentCluster, AbsentEngines, AbsentTraffic
+    from remediation.notices import StoreNotices
+    from remediation.world import Ports
+
+    remediation = settings.remediation
+    cluster: Cluster = AbsentCluster()
+    if remediation.kubernetes:
+        from remediation.kubernetes import KubernetesCluster
+        from remediation.kubernetes_rest import connect
+
+        rest = connect(kubeconfig=remediation.kubeconfig, timeout_s=remediation.request_timeout_s)
+        cluster = KubernetesCluster(rest, foreign_owners=remediation.foreign_owners)
     return Ports(
         cluster=cluster,
         traffic=AbsentTraffic(),
