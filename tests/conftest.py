@@ -1,4 +1,5 @@
-"""Real parts for tests: one of each per run, started on first use, isolated by name.
+"""Real parts for tests of adapters and of the whole flow: one of each per run, started on first
+use, isolated by name.
 
 A part that cannot be had fails the tests that need it; nothing here skips.
 """
