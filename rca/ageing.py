@@ -9,10 +9,9 @@ from dataclasses import replace
 from fleetmend.model.entities import EntityId, RelationKind
 from fleetmend.model.incidents import IncidentStatus
 from rca.case import Case, Docket, Ghost, Pending, Turn
-from rca.infer import evaluate
+from rca.infer import lasting
 from rca.knowledge.model import Step
 from rca.scene import Scene
-from rca.sorting import is_new_story
 
 GHOST_KEPT_S = 60.0
 """How long a fault that ended is remembered for its echo."""
@@ -54,17 +53,13 @@ def forget_ended(docket: Docket, scene: Scene) -> None:
 
 
 def speaks(scene: Scene, case: Case) -> bool:
-    """True while what is still open of its evidence would name the fault."""
+    """True while what has lasted since the fault began would still name it."""
     held = case.keys
-    still = {
-        key: seen
-        for key, seen in scene.observed.items()
-        if key in held and not is_new_story(case, seen)
-    }
-    if case.root is None or not still:
-        return bool(still)
-    left = evaluate(replace(scene, observed=still), case.root, absence=False)
-    return left.log_odds >= scene.settings.open_log_odds
+    still = {key: seen for key, seen in scene.observed.items() if key in held}
+    if case.root is None:
+        return any(seen.onset_s <= case.opened_at_s for seen in still.values())
+    left = lasting(replace(scene, observed=still), case.root, onset_s=case.onset_s)
+    return left >= scene.settings.open_log_odds
 
 
 def _end(turn: Turn, case: Case) -> bool:

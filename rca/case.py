@@ -96,6 +96,8 @@ class Docket:
     ghosts: list[Ghost] = field(default_factory=list)
     pending: dict[Key, Pending] = field(default_factory=dict)
     """In order of key."""
+    echoes: list[Key] = field(default_factory=list)
+    """Signs of this tick that are taken for the echo of a fault."""
 
     @property
     def live(self) -> list[Case]:

@@ -13,7 +13,7 @@ evidence of reliability q (Pearl 1988, section 2.2.2):
 
 with q = 1 - exp(-|z| / 6) / 2 for a number that lies z robust deviations from what was expected,
 q = 1 - 0.02 * (1 - c) for an event or state of confidence c, which is there or not, and
-q = (1 + c) / 2 for what was only learned. Lawful moves of load are in the leaks, not in q.
+q = (1 + min(c, 0.3)) / 2 for what was only learned. Lawful moves of load are in the leaks.
 
 What a hypothesis h adds to faults A already assumed is, in natural logarithms,
 
@@ -85,15 +85,12 @@ class _Outlook:
     unheard: float
 
 
-def evaluate(
-    scene: Scene, hypothesis: Hypothesis, *, assumed: Explained = NOTHING, absence: bool = True
-) -> Ranked:
-    """The gain of one hypothesis. Without `absence` only what is seen counts: what still speaks
-    for a fault that is ending."""
+def evaluate(scene: Scene, hypothesis: Hypothesis, *, assumed: Explained = NOTHING) -> Ranked:
+    """The gain of one hypothesis."""
     outlook = _outlook(scene, hypothesis)
     onsets_s = {at_s for p in outlook.present for at_s in (p.seen.onset_s, p.seen.latest_s)}
     anchors = sorted(onsets_s) or [scene.now_s]
-    ranked = [_at_onset(scene, hypothesis, outlook, anchor, assumed, absence) for anchor in anchors]
+    ranked = [_at_onset(scene, hypothesis, outlook, anchor, assumed) for anchor in anchors]
     # Of equal gains the earliest onset: `anchors` is ascending and max keeps the first.
     return max(ranked, key=lambda r: round(r.log_odds, 9))
 
@@ -112,6 +109,19 @@ def explain_away(assumed: Explained, explains: Mapping[Key, float]) -> dict[Key,
     for key, probability in explains.items():
         left[key] = left.get(key, 1.0) * (1.0 - probability)
     return left
+
+
+def lasting(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> float:
+    """Log-odds from what was seen in time with a fault that began at `onset_s` and is seen still;
+    what is missing by now does not count against it."""
+    fault = scene.fault(hypothesis)
+    log_odds = math.log(fault.prior / (1.0 - fault.prior))
+    for item in _outlook(scene, hypothesis).present:
+        weight = _timely(scene, item.seen.onset_s - onset_s, item.expected)
+        log_odds += _log_likelihood(
+            scene, item.seen, 1.0 - weight * item.expected.strength
+        ) - _log_likelihood(scene, item.seen, 1.0)
+    return log_odds
 
 
 def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Key, float]:
@@ -218,7 +228,6 @@ def _at_onset(
     outlook: _Outlook,
     onset_s: float,
     assumed: Explained,
-    absence: bool,
 ) -> Ranked:
     fault = scene.fault(hypothesis)
     log_odds = math.log(fault.prior / (1.0 - fault.prior))
@@ -241,7 +250,7 @@ def _at_onset(
             weights.append((gain, seen.key))
             decisive |= expected.decisive and weight > 0.5
     absent = []
-    for key, expected in outlook.missing if absence else ():
+    for key, expected in outlook.missing:
         due = _due(scene, onset_s, expected)
         log_odds += math.log(1.0 - due * expected.strength)
         if due * expected.strength >= 0.5:
@@ -273,6 +282,8 @@ def _at_onset(
     )
 
 
+_LEARNED_CONFIDENCE = 0.3
+"""What a learned detector's word on one signal counts at most, however sure it is of the whole."""
 _SCORE_SCALE = 6.0
 """Robust deviations over which the doubt about an odd number falls by e: 5, where detectors begin
 to speak, leaves 0.78, and 15 leaves 0.96. Telemetry has heavy tails."""
@@ -296,7 +307,7 @@ def _log_likelihood(scene: Scene, seen: Observation, unexplained: float) -> floa
 def _reliability(seen: Observation) -> float:
     """How surely a sign is there; a half says nothing."""
     if seen.witness is Witness.MODEL:
-        return (1.0 + seen.confidence) / 2.0
+        return (1.0 + min(seen.confidence, _LEARNED_CONFIDENCE)) / 2.0
     if seen.factual:
         return 1.0 - _FACT_DOUBT * (1.0 - seen.confidence)
     return 1.0 - 0.5 * math.exp(-abs(seen.symptom.score) / _SCORE_SCALE)

@@ -1,6 +1,7 @@
 """Who holds which sign: each goes to the case whose fault explains it, or waits.
 
-Called by `rca.analyst` first thing in a tick. After it `docket.pending` has what no case explains.
+Called by `rca.analyst` first thing in a tick. After it `docket.pending` has what no case explains,
+and `docket.echoes` what a fault that ends explains.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
     scene, before = turn.scene, docket.pending
     explained = [(case, _explains(scene, case)) for case in docket.active]
     held = {seen.key: seen.latest_s for case in docket.live for seen in case.evidence}
-    docket.pending = {}
+    docket.pending, docket.echoes = {}, []
     for key, seen in scene.observed.items():
         # Cases hold the newest state of what they explain: what is newer tells of something else.
         if key in held and seen.latest_s <= held[key]:
@@ -44,7 +45,9 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
         if taker is not None:
             taker.hold(seen)
             moved.add(taker.id)
-        elif not _is_echo(docket, turn, seen):
+        elif _is_echo(docket, turn, seen):
+            docket.echoes.append(key)
+        else:
             waiting = before.get(key)
             # A sign that has come anew since it was put aside is fresh again.
             if waiting is None or (waiting.spent and seen.latest_s > waiting.since_s):

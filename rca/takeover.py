@@ -13,6 +13,9 @@ from rca.evidence import merge
 from rca.infer import NOTHING, Explained, Ranked, evaluate, explain_away, rank, standing
 from rca.scene import Hypothesis, Scene
 
+_ECHO_STRENGTH = 0.9
+"""Probability with which the end of a fault explains what was taken for its echo."""
+
 
 def reconsider(
     docket: Docket, turn: Turn, candidates: Iterable[Hypothesis], cases: Sequence[Case]
@@ -45,8 +48,8 @@ def reconsider(
 
 
 def assumed(docket: Docket, scene: Scene, *, leaving_out: Sequence[Case] = ()) -> Explained:
-    """What the faults of the active cases explain, but for some."""
-    left: Explained = NOTHING
+    """What the faults of the active cases and echoes explain, but for some cases."""
+    left: Explained = explain_away(NOTHING, dict.fromkeys(docket.echoes, _ECHO_STRENGTH))
     for case in docket.active:
         if case.root is not None and case not in leaving_out:
             left = explain_away(left, standing(scene, case.root, onset_s=case.onset_s))
