@@ -16,7 +16,12 @@ from fleetmend.errors import BadInput
 from remediation.expressions import Expression
 from remediation.runbook import RunbookFile
 
-BYTES_MAX = 64 * 1024
+BYTES_MAX = 32 * 1024
+"""Bytes of one file; the longest shipped one has a tenth of it."""
+
+DEPTH_MAX = 20
+"""Levels of nesting: the parser's work grows with their square, and nobody reads that many."""
+
 FILES_MAX = 500
 
 
@@ -62,6 +67,7 @@ def load_runbook(path: Path) -> Runbook:
 
 def parse_runbook(text: str, path: Path) -> Runbook:
     """The text of a file. Raises BadInput."""
+    _refuse_depth(text, path)
     try:
         for event in yaml.parse(text, yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
@@ -91,6 +97,21 @@ def parse_runbook(text: str, path: Path) -> Runbook:
     ]
     match = Expression(file.match, where=_place(path, tree, ("match",)))
     return Runbook(file, path, match, tuple(conditions))
+
+
+def _refuse_depth(text: str, path: Path) -> None:
+    """Looks at the bare characters, before the parser does."""
+    depth = 0
+    for number, line in enumerate(text.splitlines()):
+        if line.lstrip().startswith("#"):
+            continue
+        dashes = len(line) - len(line.lstrip(" -?:"))
+        if dashes > 4 * DEPTH_MAX:
+            raise _at(path, number, "is indented too far")
+        for character in line:
+            depth += (character in "[{") - (character in "]}")
+            if depth > DEPTH_MAX:
+                raise _at(path, number, f"nests more than {DEPTH_MAX} levels")
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
