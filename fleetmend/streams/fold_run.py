@@ -89,7 +89,8 @@ class FoldRun:
         self._outputs_from = {} if start.place is None else dict(start.place.outputs_from)
         # A first snapshot soon: without one, a restart cannot tell a young fold from lost offsets.
         self._unsaved = ports.ticks.snapshot_every if start.place is None else 0
-        self._offered_to_stage = _already_read(self._merge, self._last)
+        self._shown_before = _shown_before(self._merge, self._last)
+        self._unshown: deque[tuple[TopicPartition, Arrival]] = deque()
         self._cut_due: Cut | None = None
         """Decided, not yet known to be in the log."""
         self._due: list[Outgoing] = []
@@ -140,7 +141,8 @@ class FoldRun:
             heard_s = _moment(arrival.append_s, self._ports) if old else self._now_s()
             self._merge.offer(fetched.place, arrival, heard_s=heard_s)
             if self._live:
-                self._arrive(fetched.place, arrival)
+                self._unshown.append((fetched.place, arrival))
+                self._show()
         return count
 
     def _plausible(self, fetched: Fetched) -> Record | None:
@@ -164,14 +166,16 @@ class FoldRun:
             return None
         return Record(record.topic, record.partition, record.offset, payload)
 
-    def _arrive(self, place: TopicPartition, arrival: Arrival) -> None:
-        """The express lane: show the stage a record before its tick, and publish at once."""
-        record = arrival.record
-        if record is None or isinstance(record.payload, Mark):
-            return
-        if arrival.offset >= self._offered_to_stage[place]:
-            self._due.extend(self._stage.arrive(record))
-            self._flush()
+    def _show(self) -> None:
+        """The express lane: show the stage what has come, before its tick, and publish at once."""
+        while self._unshown:
+            place, arrival = self._unshown.popleft()
+            record = arrival.record
+            if record is None or isinstance(record.payload, Mark):
+                continue
+            if arrival.offset >= self._shown_before[place]:
+                self._due.extend(self._stage.arrive(record))
+                self._flush()
 
     def _close_ticks(self) -> int:
         closed = 0
@@ -194,6 +198,7 @@ class FoldRun:
             if not self._merge.complete():
                 return False
             self._go_live()
+        self._show()
         self._cut_due = self._merge.next_cut(self._now_s())
         if self._cut_due is None:
             return False
@@ -210,8 +215,7 @@ class FoldRun:
                 self._merge.set_idle(place)
         if self._merge.all_idle() and len(silent) == len(self._topics.inputs):
             self._merge.set_silent(since_s=_moment(self._last_s, self._ports))
-        for place, arrival in list(self._merge.waiting()):
-            self._arrive(place, arrival)
+        self._unshown.extend(self._merge.waiting())
 
     def _flush(self) -> None:
         """Bring into the log what is due, in the order that makes a crash harmless. Whatever fails
@@ -341,7 +345,7 @@ def _moment(append_s: float, ports: FoldPorts) -> float:
     return ports.clock.monotonic_s() - min(max(0.0, age_s), ports.ticks.future_s)
 
 
-def _already_read(merge: Merge, last: Cut | None) -> dict[TopicPartition, int]:
+def _shown_before(merge: Merge, last: Cut | None) -> dict[TopicPartition, int]:
     """The offsets below which an earlier run has shown every record to the stage: a cut is written
     after all that it has read."""
     logged: Mapping[str, int] = {} if last is None else last.positions

@@ -42,7 +42,8 @@ class RawRecord:
     """Always `kind` (payload class) and `time_max` (newest event time inside, seconds)."""
     value: bytes
     append_s: float
-    """When the log took it: for people and lag figures, never for folding."""
+    """When the log took it, Unix seconds: for people, lag figures, and to tell which times lie in
+    the future and which producers are silent; never for ordering."""
 
 
 @dataclass(frozen=True, slots=True)
