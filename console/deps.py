@@ -10,41 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from fleetmend.clock import Clock
 from fleetmend.model.entities import EntityId
-from fleetmend.model.plans import Approval, Session
 from fleetmend.ports.faults import FaultInjector
-from fleetmend.ports.halt import HaltState
 from fleetmend.settings.console import ConsoleSettings
 from fleetmend.store import Store
 from fleetmend.views.topology import TopologyView
-
-
-class Decisions(Protocol):
-    """What the console asks of `remediation.service`."""
-
-    def approve(self, plan_id: str, version: int, by: str, channel: str) -> Approval:
-        """Keep a yes. Raises StoreConflict when somebody decided first, ActionRefused when the
-        version cannot be approved."""
-        ...
-
-    def deny(self, plan_id: str, version: int, by: str, reason: str, channel: str) -> Approval:
-        """Keep a no. Raises like `approve`."""
-        ...
-
-    def undo(self, session_id: str, by: str, *, reason: str = "") -> Session:
-        """Give back what a session has taken. Raises ActionRefused when it is over."""
-        ...
-
-    def halt(self, by: str, reason: str) -> HaltState:
-        """Stop all side effects."""
-        ...
-
-    def resume(self, by: str) -> HaltState:
-        """Go on."""
-        ...
-
-    def halt_state(self) -> HaltState:
-        """Whether side effects are stopped."""
-        ...
+from remediation.service import RemediationService
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +44,8 @@ class ConsoleDeps:
     settings: ConsoleSettings
     clock: Clock
     store: Store
-    decisions: Decisions
+    decisions: RemediationService
+    """Where decisions of people go: approve, deny, undo, halt."""
     fleet: FleetProvider | None = None
     """None where no topology is at hand: the fleet page says so."""
     faults: FaultInjector | None = None

@@ -14,7 +14,7 @@ from fleetmend.store import LabelVerdict
 CAUSES_MAX = 6
 ARGUMENTS_MAX = 6
 _ABSENT = "absent:"
-_METER = {CauseRole.ROOT: "bad", CauseRole.CONTRIBUTING: "warn"}
+_METER = {CauseRole.ROOT: "bad", CauseRole.CONTRIBUTING: "warn", CauseRole.CANDIDATE: "inf"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class CauseView:
     name: str
     where: str
     role: Word
+    root: bool
     ruled_out: bool
     percent: str
     score: float
@@ -74,6 +75,7 @@ def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evide
         name=humanise(cause.cause),
         where=name_of(cause.entity),
         role=ROLE[cause.role],
+        root=cause.role is CauseRole.ROOT,
         ruled_out=cause.role is CauseRole.RULED_OUT,
         percent=percent(cause.score),
         score=min(1.0, max(0.0, cause.score)),

@@ -10,11 +10,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from console.figures import name_of, quantity
+from console.figures import kind_word, name_of, quantity
 from console.present.case import IncidentCase
 from console.present.signals import meaning, reading_unit, title
 from console.present.summary import expected
 from console.words import WITNESS
+from fleetmend.model.entities import EntityKind
 from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Evidence
 from fleetmend.store import Series
@@ -136,12 +137,7 @@ def _chart(piece: Evidence, series: Series, every: tuple[Series, ...], points_ma
     unit = reading_unit(piece.symptom, piece.unit or series.unit)
     times = np.asarray(series.times_s)
     values = np.asarray(series.values)
-    others = [
-        s
-        for s in every
-        if s.signal == series.signal and s.entity != series.entity and len(s.times_s) > 1
-    ]
-    peers = _median_at(times, others)
+    peers = _median_at(times, _peers(series, every))
     keep = thin(values, points_max)
     shown = tuple(float(v) for v in values[keep])
     peer_points = tuple(float(v) for v in peers[keep]) if peers is not None else ()
@@ -162,6 +158,16 @@ def _chart(piece: Evidence, series: Series, every: tuple[Series, ...], points_ma
         said=f"{said}; expected {band}" if band else said,
         twin=_twin(at, shown, peer_points, unit),
     )
+
+
+def _peers(series: Series, every: tuple[Series, ...]) -> list[Series]:
+    """Whom to compare with: the pool's own line where one is kept, else all other entities."""
+    others = [
+        s
+        for s in every
+        if s.signal == series.signal and s.entity != series.entity and len(s.times_s) > 1
+    ]
+    return [s for s in others if kind_word(s.entity) == EntityKind.POOL] or others
 
 
 def _median_at(times: NDArray[np.float64], others: list[Series]) -> NDArray[np.float64] | None:

@@ -91,6 +91,8 @@ class PlanView:
     waits_for_person: bool
     """True while a person's decision on this version is asked for."""
     can_undo: bool
+    taken: bool
+    """True when there is something to give back."""
     by_hand: bool
     """True when the pool lets fleetmend only say what it would do."""
     ask: str
@@ -135,6 +137,7 @@ def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
         ),
         waits_for_person=found.needs_person,
         can_undo=session is not None and session.state not in _NO_UNDO,
+        taken=any(step.state.tone in ("ok", "inf") for step in steps),
         by_hand=_by_hand(found),
         ask=ask(open_steps),
     )

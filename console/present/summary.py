@@ -168,6 +168,8 @@ def _deeds(case: IncidentCase) -> list[Sentence]:
         record = found.record(step)
         if record and record.state is StepState.DONE and step.action is not ActionKind.NOTIFY:
             told.append(_deed(step, record.updated_at_s))
+        elif record and record.state is StepState.INTENDED:
+            told.append(_under_way(step, record.updated_at_s))
     waiting = found.next_step
     if found.needs_person and waiting is not None:
         told.append(
@@ -190,6 +192,16 @@ def _deed(step: Step, at_s: float) -> Sentence:
         _text(f"fleetmend {_PAST[step.action]} "),
         _entity(step.target),
         _text(" at "),
+        Part(PartKind.MOMENT, at_s=at_s),
+        _text("."),
+    )
+
+
+def _under_way(step: Step, at_s: float) -> Sentence:
+    return (
+        _text(f"{_GERUND[step.action]} "),
+        _entity(step.target),
+        _text(" has been under way since "),
         Part(PartKind.MOMENT, at_s=at_s),
         _text("."),
     )

@@ -59,10 +59,14 @@ function backdrop(data: ChartData, marks: Mark[]): (u: uPlot) => void {
 function readout(el: HTMLElement, data: ChartData): (u: uPlot) => void {
   const val = el.closest(".strip")?.querySelector<HTMLElement>(".val");
   const still = val?.textContent ?? "";
+  const calm = val?.className ?? "";
   return (u) => {
     const i = u.cursor.idx;
     const y = i === null || i === undefined ? undefined : data.y[i];
-    if (val) val.textContent = y === undefined ? still : value(y, data.unit);
+    if (!val) return;
+    const odd = y !== undefined && ((data.low !== null && y < data.low) || (data.high !== null && y > data.high));
+    val.textContent = y === undefined ? still : value(y, data.unit);
+    val.className = y === undefined ? calm : `num val ${odd ? "bad" : "ok"}`;
   };
 }
 

@@ -25,6 +25,19 @@ async function copyLink(button: HTMLElement | null): Promise<void> {
   setTimeout(() => { word.textContent = before; }, 1500);
 }
 
+const show = (id: string) => (): void => dialog(id)?.showModal();
+
+const ACTS: Record<string, () => void> = {
+  g: () => { armed = true; setTimeout(() => { armed = false; }, 1200); },
+  j: () => walk(1),
+  k: () => walk(-1),
+  "?": show("keys"),
+  a: show("dlg-approve"),
+  d: show("dlg-deny"),
+  u: show("dlg-undo"),
+  l: () => void copyLink(document.querySelector("[data-copy-link]")),
+};
+
 function press(event: KeyboardEvent): void {
   const open = document.querySelector<HTMLDialogElement>("dialog[open]");
   if (open && event.key === "Enter" && event.ctrlKey) {
@@ -41,14 +54,10 @@ function press(event: KeyboardEvent): void {
     if (to) location.assign(to);
     return;
   }
-  if (key === "g") { armed = true; setTimeout(() => { armed = false; }, 1200); }
-  else if (key === "j") walk(1);
-  else if (key === "k") walk(-1);
-  else if (key === "?") dialog("keys")?.showModal();
-  else if (key === "A" || key === "a") dialog("dlg-approve")?.showModal();
-  else if (key === "D" || key === "d") dialog("dlg-deny")?.showModal();
-  else if (key === "U" || key === "u") dialog("dlg-undo")?.showModal();
-  else if (key === "l" || key === "L") void copyLink(document.querySelector("[data-copy-link]"));
+  const act = ACTS[key] ?? ACTS[key.toLowerCase()];
+  if (!act) return;
+  event.preventDefault(); // else the letter lands in the field that the dialog focuses
+  act();
 }
 
 function click(event: MouseEvent): void {
