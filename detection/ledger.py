@@ -23,6 +23,8 @@ _STEADY_MIN = 30
 _STEADY = 0.9
 """Share of looks in which a signal came, or moved, that makes it one that always does."""
 _MEMORY = 100
+_FORGIVE_TICKS = 3000
+"""A signal that always came and has gone is missed for about a tenth of this, then let go."""
 _STALE_S = 10.0
 _GAPS_TO_ABSENCE = 3.0
 _MOVERS_MIN = 2
@@ -89,10 +91,12 @@ class Ledger:
         stale = self._gone(frame, block).any(axis=1) & heard
         quiet = still >= patience // 2
         looked = heard[:, None] & own
+        settled = cells["looks"] >= _STEADY_MIN
         step = np.maximum(1.0 / _MEMORY, 1.0 / np.maximum(cells["looks"] + 1, 1))
-        learn = looked & ((cells["looks"] < _STEADY_MIN) | ~self._gone(frame, block))
-        cells["comes"][learn] += (step * (here - cells["comes"]))[learn]
-        learn = here & own & ((cells["looks"] < _STEADY_MIN) | ~quiet)
+        steady = settled & (cells["comes"] >= _STEADY) & ~here
+        fade = np.where(steady, 1.0 / _FORGIVE_TICKS, step)
+        cells["comes"][looked] += (fade * (here - cells["comes"]))[looked]
+        learn = here & own & (~settled | ~quiet)
         cells["moves"][learn] += (step * (moved - cells["moves"]))[learn]
         cells["looks"][looked] += 1
         return frozen, stale

@@ -18,6 +18,9 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.signals.types import Shape
 from fleetmend.streams.stage import Json, State
 
+VALUE_MAX = 1e30
+"""Larger values measure nothing; they would only overflow what is computed from them."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
@@ -54,8 +57,8 @@ class Windows:
                 self.blocks[kind].advance(tick, left.get(kind, []))
 
     def take(self, batches: Sequence[SampleBatch], tick: int) -> None:
-        """Fill the blocks with the samples of a tick. What is not finite or not known is left
-        out."""
+        """Fill the blocks with the samples of a tick. What is not finite, absurdly large or not
+        known is left out."""
         heard: dict[EntityKind, list[_Heard]] = {}
         for batch in batches:
             for kind, part in self._sorted_out(batch, tick):
@@ -70,7 +73,7 @@ class Windows:
 
     def _sorted_out(self, batch: SampleBatch, tick: int) -> Iterable[tuple[EntityKind, _Heard]]:
         """The batch by kind, names replaced by rows and columns."""
-        good = np.isfinite(batch.value) & np.isfinite(batch.time_s)
+        good = (np.abs(batch.value) <= VALUE_MAX) & np.isfinite(batch.time_s)
         signal_known = np.array([name in self._shapes for name in batch.signals], bool)
         if len(signal_known):
             good &= signal_known[batch.signal]
