@@ -33,9 +33,10 @@ def demo(
 ) -> None:
     """Start everything with a simulated fleet whose pools are set to auto."""
     start_afresh(data)
-    settings = load(
-        config, demo_flags(gpus=gpus, port=port, bootstrap=bootstrap, data=data)
-    ).settings
+    flags: dict[str, Any] = {"simulator.gpus": gpus, "console.port": port}
+    if bootstrap:
+        flags |= {"streams.engine": "kafka", "streams.bootstrap": bootstrap}
+    settings = load(config, flags, preset=demo_preset(data)).settings
     configure(role="demo")
     clock = SystemClock()
     store = Store(settings.store.url, clock, settings=settings.store)
@@ -67,23 +68,18 @@ def start_afresh(data: Path) -> None:
             path.unlink()
 
 
-def demo_flags(*, gpus: int, port: int, bootstrap: str, data: Path) -> dict[str, Any]:
-    """What the demonstration sets: everything else is as in a real fleet."""
-    flags: dict[str, Any] = {
+def demo_preset(data: Path) -> dict[str, Any]:
+    """What the demonstration sets unless a file or the environment says otherwise."""
+    return {
         "cluster": "sim",
-        "simulator.gpus": gpus,
         "streams.path": str(data / "log.db"),
         "streams.partitions": 1,
         "store.url": f"sqlite:///{data / 'store.db'}",
         "remediation.halt_file": str(data / "halt.json"),
-        "remediation.default": {"autonomy": "auto"},
-        "console.port": port,
+        "remediation.default.autonomy": "auto",
         "console.auth": "local-demo",
         "alerting.receivers": [{"name": "log", "kind": "log", "severities": ["P0", "P1"]}],
     }
-    if bootstrap:
-        flags |= {"streams.engine": "kafka", "streams.bootstrap": bootstrap}
-    return flags
 
 
 def _announce(address: str) -> None:

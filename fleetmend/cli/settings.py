@@ -23,10 +23,14 @@ ConfigOption = Annotated[
 ]
 
 
-def load(config: Path | None, flags: dict[str, Any] | None = None) -> Loaded:
-    """Settings of this process: file, environment, flags."""
+def load(
+    config: Path | None,
+    flags: dict[str, Any] | None = None,
+    preset: dict[str, Any] | None = None,
+) -> Loaded:
+    """Settings of this process: preset, file, environment, flags."""
     environment = {k: v for k, v in os.environ.items() if k != "FLEETMEND_CONFIG"}
-    return load_settings(path=config, environment=environment, flags=flags)
+    return load_settings(path=config, environment=environment, flags=flags, preset=preset)
 
 
 @settings_app.command("show")

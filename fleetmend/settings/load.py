@@ -33,10 +33,15 @@ def load_settings(
     path: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
+    preset: Mapping[str, Any] | None = None,
 ) -> Loaded:
-    """Read and check everything. Raises SettingsError naming the source, the line and the key."""
+    """Read and check everything. `preset` replaces defaults (the demonstration's, say) and yields
+    to every other source. Raises SettingsError naming the source, the line and the key."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    for key, value in (preset or {}).items():
+        _set(values, key.split("."), value)
+        origins[key] = "preset"
     if path is None and DEFAULT_PATH.exists():
         path = DEFAULT_PATH
     if path is not None:

@@ -65,3 +65,13 @@ def test_a_file_that_is_not_there_is_named() -> None:
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().settings.cluster = "other"
+
+
+def test_a_preset_yields_to_every_other_source() -> None:
+    loaded = load_settings(
+        environment={"FLEETMEND_STREAMS__PARTITIONS": "2"},
+        preset={"streams.partitions": 1, "streams.prefix": "demo."},
+    )
+
+    assert loaded.settings.streams.partitions == 2
+    assert loaded.origins["streams.prefix"] == "preset"
