@@ -15,7 +15,7 @@ from fleetmend.model.notifications import Delivery, DeliveryState, Notification,
 from fleetmend.model.plans import Reason, Refusal, SessionState, Verdict
 from fleetmend.settings.alerting import AlertingSettings, ReceiverSettings
 from fleetmend.store import OutboxState, Store
-from tests.contract.store.samples import approval, plan
+from tests.contract.store.samples import plan
 from tests.unit.alerting.samples import AT_S, incident
 
 ACCEPTED = Delivery(DeliveryState.ACCEPTED, "HTTP 200")
@@ -338,19 +338,20 @@ def test_old_delivered_messages_are_forgotten_and_not_sent_again(house: House) -
 class TestAskingForDecisions:
     """A session that waits for a person is found in the store; nobody has to report it."""
 
-    def wait(self, house: House, *refusals: Refusal) -> None:
-        """A session whose first step was refused so."""
+    def wait(
+        self, house: House, *words: Refusal, state: SessionState = SessionState.WAITING
+    ) -> None:
+        """A session whose first step was refused for these reasons, one after the other."""
         house.take(incident())
         house.deliver()
         with house.store.transaction() as tx:
             tx.plans.put(plan())
-            if not tx.sessions.active():
-                tx.sessions.open(plan(), state=SessionState.WAITING, at_s=AT_S)
-            reasons = tuple(Reason(refusal, "") for refusal in refusals)
-            tx.verdicts.put(Verdict("p-1", 1, 0, AT_S, reasons))
+            tx.sessions.open(plan(), state=state, at_s=AT_S)
+            for word in words:
+                tx.verdicts.put(Verdict("p-1", 1, 0, AT_S, (Reason(word, ""),)))
 
     def test_it_is_asked_for_once(self, house: House) -> None:
-        self.wait(house, Refusal.APPROVAL_MISSING, Refusal.RATE_EXCEEDED)
+        self.wait(house, Refusal.RATE_EXCEEDED, Refusal.APPROVAL_MISSING)
 
         assert [house.deliver(), house.deliver()] == [2, 0]
         assert house.pager.reasons == [NotifyReason.OPENED, NotifyReason.APPROVAL_NEEDED]
@@ -360,10 +361,11 @@ class TestAskingForDecisions:
         assert house.deliver() == 0
 
     def test_nobody_is_asked_any_more_once_the_last_word_is_another(self, house: House) -> None:
-        self.wait(house, Refusal.APPROVAL_MISSING)
-        self.wait(house, Refusal.LEVEL_EXCEEDED)  # an approval came meanwhile
-        with house.store.transaction() as tx:
-            tx.approvals.decide(approval())
+        self.wait(house, Refusal.APPROVAL_MISSING, Refusal.LEVEL_EXCEEDED)
+        assert house.deliver() == 0
+
+    def test_nobody_is_asked_about_a_session_that_goes_on(self, house: House) -> None:
+        self.wait(house, Refusal.APPROVAL_MISSING, state=SessionState.RUNNING)
         assert house.deliver() == 0
 
     def test_who_was_not_told_of_the_incident_is_not_asked(self, house: House) -> None:
