@@ -155,7 +155,7 @@ def _refused(turn: Turn, verdict: Verdict) -> float | None:
         rest = tuple(r.index for r in turn.session.steps if r.state not in SETTLED)
         turn.change(S.HOLDING if turn.has_taken else S.CANCELLED, Why.DENIED, skip=rest)
         return None
-    if said == {Refusal.APPROVAL_EXPIRED} and not turn.has_taken:
+    if Refusal.APPROVAL_EXPIRED in said and not turn.has_taken:
         # A decision stands once; a new version of the plan can be decided on anew.
         turn.change(S.CANCELLED, Why.APPROVAL_EXPIRED)
         return None

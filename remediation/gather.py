@@ -24,7 +24,8 @@ from fleetmend.ports.engine import EngineState
 from fleetmend.ports.halt import HaltState
 from remediation.facts import CapacityFacts, DomainFacts, DomainKind, Facts, Silence
 from remediation.picture import SILENCE_SYMPTOMS, Picture
-from remediation.plan import engines_of, leading_cause, node_of
+from remediation.place import engines_of, node_of
+from remediation.plan import leading_cause
 from remediation.policy import Limits, Policy
 from remediation.runbook_files import Runbook
 

@@ -13,7 +13,7 @@ from fleetmend.model.ticks import Mark
 from fleetmend.settings.remediation import RemediationSettings
 from fleetmend.views.headroom import HeadroomView
 from fleetmend.views.topology import TopologyView
-from remediation.plan import engines_of, node_of
+from remediation.place import engines_of, node_of
 
 SILENCE_SYMPTOMS = frozenset({"telemetry_absent", "telemetry_stale", "telemetry_frozen"})
 DOWN_SYMPTOMS = frozenset({"no_progress", "probe_failed"})

@@ -8,13 +8,14 @@ import logging
 from collections.abc import Sequence
 
 from fleetmend.errors import BadInput
-from fleetmend.model.entities import EntityId, EntityKind, RelationKind, key_of, kind_of
+from fleetmend.model.entities import EntityId, key_of, kind_of
 from fleetmend.model.events import event_id
 from fleetmend.model.incidents import Abstention, Cause, CauseRole, Incident, IncidentStatus
 from fleetmend.model.plans import Effect, Plan, Step
 from fleetmend.views.topology import TopologyView
 from remediation.expressions import ITEMS_MAX, Expression, Value
-from remediation.runbook import ACTIONS, StepTemplate, TargetKind
+from remediation.place import Place
+from remediation.runbook import ACTIONS, StepTemplate
 from remediation.runbook_files import Runbook
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def plan(
         return None
     cause = leading_cause(incident)
     entity = cause.entity if cause is not None else incident.entity
-    place = _Place(topology, entity)
+    place = Place(topology, entity)
     runbook = _choose(incident, cause, place, runbooks)
     if runbook is None:
         return None
@@ -76,34 +77,7 @@ def leading_cause(incident: Incident) -> Cause | None:
     return next((c for c in incident.causes if c.role is not CauseRole.RULED_OUT), None)
 
 
-def node_of(topology: TopologyView, entity: EntityId) -> EntityId | None:
-    """The node that an entity is, is part of, or runs on."""
-    return topology.ancestor(topology.resolve(entity) or entity, EntityKind.NODE)
-
-
-def engines_of(topology: TopologyView, entity: EntityId) -> tuple[EntityId, ...]:
-    """The engine that `entity` is, or those that run on it: on a GPU, or on a node's GPUs."""
-    entity = topology.resolve(entity) or entity
-    if kind_of(entity) is EntityKind.ENGINE:
-        return (entity,)
-    parts = [entity, *topology.sources(entity, RelationKind.PART_OF)]
-    parts += [inner for part in parts[1:] for inner in topology.sources(part, RelationKind.PART_OF)]
-    users = {user for part in parts for user in topology.sources(part, RelationKind.RUNS_ON)}
-    return tuple(sorted(user for user in users if kind_of(user) is EntityKind.ENGINE))
-
-
-def pool_of(topology: TopologyView, entity: EntityId) -> EntityId | None:
-    """The pool that an entity, or the node under it, is a member of."""
-    for member in (entity, node_of(topology, entity)):
-        if member is None:
-            continue
-        for group in topology.targets(member, RelationKind.MEMBER_OF):
-            if kind_of(group) is EntityKind.POOL:
-                return group
-    return None
-
-
-def context_of(incident: Incident, cause: Cause | None, place: "_Place") -> dict[str, Value]:
+def context_of(incident: Incident, cause: Cause | None, place: Place) -> dict[str, Value]:
     """What conditions see: plain values under the names of `remediation.expressions.FIELDS`."""
     supports = frozenset(cause.supports) if cause is not None else frozenset()
     evidence = sorted(incident.evidence, key=lambda e: (e.id not in supports, -e.score))
@@ -141,31 +115,8 @@ def context_of(incident: Incident, cause: Cause | None, place: "_Place") -> dict
     }
 
 
-class _Place:
-    """Where a cause is in the fleet."""
-
-    def __init__(self, topology: TopologyView, entity: EntityId) -> None:
-        self.entity = topology.resolve(entity) or entity
-        self.node = node_of(topology, entity)
-        self.engines = engines_of(topology, entity)
-        self.rack = topology.ancestor(self.entity, EntityKind.RACK)
-        self.pool_id = pool_of(topology, self.entity)
-        self.pool = key_of(self.pool_id) if self.pool_id is not None else ""
-
-    def targets(self, kind: TargetKind) -> tuple[EntityId, ...]:
-        """What a step works on. Where there is no such thing it is the entity itself: admission
-        refuses that by name, and people see it."""
-        match kind:
-            case "node":
-                return (self.node or self.entity,)
-            case "engine":
-                return self.engines or (self.entity,)
-            case "entity":
-                return (self.entity,)
-
-
 def _choose(
-    incident: Incident, cause: Cause | None, place: _Place, runbooks: Sequence[Runbook]
+    incident: Incident, cause: Cause | None, place: Place, runbooks: Sequence[Runbook]
 ) -> Runbook | None:
     """Those that the diagnosis names come first, in its order; then by rank and id."""
     named = cause.runbooks if cause is not None else ()
@@ -201,7 +152,7 @@ def _holds(condition: Expression, context: dict[str, Value], runbook: Runbook) -
 
 
 def _steps(
-    templates: Sequence[StepTemplate], place: _Place, *, calm_s: float = 0.0
+    templates: Sequence[StepTemplate], place: Place, *, calm_s: float = 0.0
 ) -> tuple[Step, ...]:
     """Each template once for each of its targets, numbered in order."""
     steps: list[Step] = []
@@ -225,7 +176,7 @@ def _steps(
     return tuple(steps)
 
 
-def _domain(templates: Sequence[StepTemplate], place: _Place) -> EntityId:
+def _domain(templates: Sequence[StepTemplate], place: Place) -> EntityId:
     """For steps on engines the node beneath, so that its sessions exclude each other; else the
     rack, the pool, or the entity itself."""
     kinds = {template.target for template in templates}

@@ -31,7 +31,7 @@ from remediation.admit import admit
 from remediation.gather import Asking, Books, Reading, facts_for
 from remediation.ledger import Detail, Entry, Ledger
 from remediation.picture import Picture
-from remediation.plan import node_of
+from remediation.place import node_of
 from remediation.policy import Policy
 from remediation.runbook_files import Runbook
 from remediation.session import has_taken, record_of
