@@ -182,4 +182,4 @@ class AlertingService:
             return
         self._forgot_at_s = now_s
         with self._store.transaction() as tx:
-            tx.outbox.forget_delivered(now_s - self._settings.keep_delivered_s)
+            tx.outbox.forget_delivered(now_s - self._settings.keep_delivered_s, kind=KIND)

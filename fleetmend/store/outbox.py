@@ -189,11 +189,14 @@ class Outbox:
         rows = self._db.rows(select(outbox.c.state, func.count()).group_by(outbox.c.state))
         return {OutboxState(state): count for state, count in rows}
 
-    def forget_delivered(self, before_s: float) -> int:
-        """Drop rows delivered before `before_s`; how many there were."""
+    def forget_delivered(self, before_s: float, *, kind: str) -> int:
+        """Drop rows of this kind that were delivered before `before_s`; how many there were. Their
+        ids could be put again, so only for kinds whose writers remember by themselves."""
         return self._db.run(
             outbox.delete().where(
-                outbox.c.state == OutboxState.DELIVERED.value, outbox.c.due_s < before_s
+                outbox.c.kind == kind,
+                outbox.c.state == OutboxState.DELIVERED.value,
+                outbox.c.due_s < before_s,
             )
         )
 

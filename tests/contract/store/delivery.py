@@ -102,7 +102,8 @@ class DeliveryContract:
             tx.outbox.delivered("o-2", 30.0)
             assert tx.outbox.waiting_for("notification") == ["r-1"]
             assert tx.outbox.waiting_for("action") == []
-            assert tx.outbox.forget_delivered(30.0) == 1
+            assert tx.outbox.forget_delivered(30.0, kind="action") == 0
+            assert tx.outbox.forget_delivered(30.0, kind="notification") == 1
             counts = {OutboxState.DELIVERED: 1, OutboxState.PENDING: 1}
             assert tx.outbox.counts() == counts
 
