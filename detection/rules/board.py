@@ -26,6 +26,7 @@ class Throttled(Standing):
 
     kind = EntityKind.GPU
     key = "throttled"
+    signals = ("gpu.clock_event_reasons",)
 
     def look(self, frame: Frame, block: Block) -> tuple[Flags, Flags]:
         """Any bad bit in the mask."""
@@ -47,6 +48,7 @@ class Hot(Standing):
 
     kind = EntityKind.GPU
     key = "hot"
+    signals = ("gpu.temperature_margin", "gpu.temperature_slowdown")
     confidence = 0.6
 
     def look(self, frame: Frame, block: Block) -> tuple[Flags, Flags]:
@@ -66,6 +68,7 @@ class RecoveryAction(Standing):
 
     kind = EntityKind.GPU
     key = "recovery_action"
+    signals = ("gpu.recovery_action",)
     confidence = 0.95
     need = 1
     of = 2
@@ -85,21 +88,21 @@ class MemoryRepair(Standing):
 
     kind = EntityKind.GPU
     key = "memory_repair"
+    signals = ("gpu.row_remap_failed", "gpu.memory_unrepairable", "gpu.row_remap_pending")
     confidence = 0.7
     need = 2
     of = 3
-    _SIGNALS = ("gpu.row_remap_failed", "gpu.memory_unrepairable", "gpu.row_remap_pending")
 
     def look(self, frame: Frame, block: Block) -> tuple[Flags, Flags]:
         """Any of the flags."""
-        flags = np.array([block.now(signal) for signal in self._SIGNALS])
+        flags = np.array([block.now(signal) for signal in self.signals])
         return (np.nan_to_num(flags) > 0).any(axis=0), np.isfinite(flags).any(axis=0)
 
     def symptoms(self, frame: Frame, block: Block, row: int, onset_s: float) -> tuple[Symptom, ...]:
         """The flags that stand."""
         return tuple(
             moved(frame, block, row, signal, Direction.UP, onset_s)
-            for signal in self._SIGNALS
+            for signal in self.signals
             if np.nan_to_num(block.known(signal)[row]) > 0
         )
 

@@ -30,6 +30,7 @@ class LinkSaturated(Standing):
 
     kind = EntityKind.GPU
     key = "link_saturated"
+    signals = ("gpu.pcie_rx", "gpu.pcie_tx")
 
     def __init__(self, settings: DetectionSettings) -> None:
         super().__init__()
@@ -59,6 +60,7 @@ class LinkDegraded(Standing):
 
     kind = EntityKind.GPU
     key = "link_degraded"
+    signals = ("gpu.pcie_link_width_max", "gpu.pcie_link_gen_max")
     confidence = 0.6
     need = 10
     of = 12

@@ -23,6 +23,7 @@ class ForeignProcess(Standing):
 
     kind = EntityKind.GPU
     key = "foreign_process"
+    signals = ("gpu.processes_foreign", "gpu.memory_foreign")
     need = 2
     of = 3
 
@@ -47,6 +48,7 @@ class MemoryFull(Standing):
 
     kind = EntityKind.GPU
     key = "memory_full"
+    signals = ("gpu.memory_used",)
     _GAP = 0.02
     """Least distance to the usual share."""
     _MEMORY_TICKS = 300

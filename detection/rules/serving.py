@@ -25,6 +25,7 @@ class KvPressure(Standing):
 
     kind = EntityKind.ENGINE
     key = "kv_pressure"
+    signals = ("engine.kv_usage",)
 
     def look(self, frame: Frame, block: Block) -> tuple[Flags, Flags]:
         """High with preemptions lately, or full with a queue."""
@@ -51,6 +52,7 @@ class SlowFirstToken(Standing):
 
     kind = EntityKind.ENGINE
     key = "slow_first_token"
+    signals = ("engine.ttft_p50",)
     confidence = 0.6
 
     def __init__(self, settings: DetectionSettings) -> None:
@@ -75,6 +77,7 @@ class ProbeFailed(Standing):
 
     kind = EntityKind.ENGINE
     key = "probe_failed"
+    signals = ("engine.probe_status",)
     need = 2
     of = 3
     witness = Witness.PROBE

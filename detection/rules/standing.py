@@ -25,6 +25,8 @@ class Standing(ABC):
     kind: ClassVar[EntityKind]
     key: ClassVar[str]
     """Also the reason, and with `rules.` before it the detector's own name."""
+    signals: ClassVar[tuple[str, ...]]
+    """What it looks at: where nobody sends any of them there is nothing to look at."""
     confidence: ClassVar[float] = 0.8
     need: ClassVar[int] = 3
     of: ClassVar[int] = 4
@@ -46,7 +48,7 @@ class Standing(ABC):
     def observe(self, frame: Frame) -> list[Opinion]:
         """One opinion for each row for which the condition stands."""
         block = frame.blocks.get(self.kind)
-        if block is None or not block.shape[0]:
+        if block is None or not any(signal in block.column for signal in self.signals):
             return []
         true, seen = self.look(frame, block)
         holds = self._streaks.feed(block, true & seen, seen)

@@ -31,8 +31,9 @@ Rows = dict[tuple[EntityId, str], float]
 
 
 def stage(**settings: float) -> DetectionStage:
-    """A fresh stage with these settings changed."""
-    return DetectionStage(DetectionSettings.model_validate(settings), TickSettings())
+    """A fresh stage with these settings changed; no forest unless asked for: fits take time."""
+    changed = {"forest_calm_s": 1e9, **settings}
+    return DetectionStage(DetectionSettings.model_validate(changed), TickSettings())
 
 
 def fleet(*, gpus: Iterable[EntityId] = (GPU,), at_s: float = -1.0) -> list[TopologyChange]:
