@@ -19,6 +19,8 @@ from simulator.faults import (
 GPU, ENGINE, NODE = EntityKind.GPU, EntityKind.ENGINE, EntityKind.NODE
 RACK, POOL = EntityKind.RACK, EntityKind.POOL
 GIB = 2.0**30
+HW_SLOWDOWN, HW_POWER_BRAKE = 8, 128
+"""Bits of the clock-event reasons."""
 LLAMA3 = "Llama 3 (arXiv 2407.21783) Table 5, 16,384 H100"
 SPLIT = f"{LLAMA3}; split among faults invented"
 DELTA = "Delta (arXiv 2503.11901), A100"
@@ -197,6 +199,31 @@ GPU_FAULTS = (
         per_gpu_hour=0.5e-6,
     ),
     FaultSpec(
+        "nvlink_contention",
+        "A process that belongs to no pod fills the NVLinks between an engine's GPUs",
+        GPU,
+        presses=(
+            Press("link_foreign", 147e9, ramp_s=2, all_ranks=True),
+            Press("foreign_bytes", 2.5 * GIB, all_ranks=True),
+            Press("foreign_processes", 1, all_ranks=True),
+        ),
+        mends=frozenset({Mend.ITSELF}),
+        lasts_s=(90, 240),
+        per_gpu_hour=0.3e-6,
+    ),
+    FaultSpec(
+        "power_brake",
+        "The power supply makes a GPU brake",
+        GPU,
+        presses=(
+            Press("clock_ratio", 0.5),
+            Press("throttle_bits", HW_SLOWDOWN | HW_POWER_BRAKE),
+        ),
+        mends=frozenset({Mend.REPAIR}),
+        per_gpu_hour=1.41e-7,
+        source=f"{LLAMA3} (power supply)",
+    ),
+    FaultSpec(
         "gpu_page_fault",
         "A program that belongs to no pod reads where it must not; the engine is untouched",
         GPU,
@@ -327,8 +354,8 @@ NODE_FAULTS = (
         moments=(Condition("Ready", "Unknown", "True", "NodeStatusUnknown", 40.0),),
         mends=frozenset({Mend.ITSELF}),
         lasts_s=(150, 300),
-        per_gpu_hour=1.41e-7,
-        source=f"{LLAMA3} (power supply)",
+        per_gpu_hour=9.42e-8,
+        source=SPLIT,
     ),
     FaultSpec(
         "rack_switch_failure",

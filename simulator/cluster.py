@@ -64,26 +64,30 @@ class SimulatedCluster:
             return self._written(found, "cordon", session)
 
     def release(self, node: NodeState, *, session: str) -> NodeState:
-        """Undo our quarantine; schedulable again unless it was not before us."""
+        """Undo our quarantine; schedulable again unless it was not before us. Where a person has
+        opened the node meanwhile, it stays open."""
         with self._lock:
             found = self._current(node)
             if not found.session:
                 return found.state()
             if found.session != session:
                 raise PortRefused(f"is held by {found.session}", where=node.name)
-            found.unschedulable = found.was_unschedulable
+            found.unschedulable = found.unschedulable and found.was_unschedulable
             found.owner = found.session = found.reason = ""
             found.was_unschedulable = False
             return self._written(found, "uncordon", session)
 
-    def set_unschedulable(self, name: str, unschedulable: bool, *, owner: str = "") -> NodeState:
-        """What a person does with kubectl, outside of any session of ours."""
+    def set_unschedulable(
+        self, name: str, unschedulable: bool, *, owner: str | None = None
+    ) -> NodeState:
+        """What a person does with kubectl: the flag alone. Another tool also leaves its name."""
         with self._lock:
             index = self._book.index(name)
             if index is None:
                 raise PortRefused("there is no such node", where=name)
             node = self._book.objects[index]
-            node.unschedulable, node.owner = unschedulable, owner
+            node.unschedulable = unschedulable
+            node.owner = node.owner if owner is None else owner
             node.version += 1
             return node.state()
 

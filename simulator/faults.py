@@ -38,6 +38,8 @@ class Press:
     lag_s: float = 0.0
     ramp_s: float = 0.0
     """Seconds from neutral to `value`."""
+    all_ranks: bool = False
+    """On every GPU of the engine, where one of its GPUs is the target."""
 
 
 @dataclass(frozen=True, slots=True)

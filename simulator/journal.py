@@ -4,7 +4,7 @@ Every part of the simulator writes here; `simulator.fleet` hands the events out.
 `fleetmend.model.events`.
 """
 
-from fleetmend.model.entities import EntityId, EntityKind, key_of
+from fleetmend.model.entities import EntityId, key_of
 from fleetmend.model.events import Event, EventType, Witness, event_id
 from simulator.layout import GPUS_PER_NODE, PCI_BUSES, Layout
 
@@ -121,8 +121,3 @@ class Journal:
         # The count keeps two equal lines of one second apart.
         identity = event_id(source, kind.value, at_s, subject, self._count)
         self._events.append(Event(identity, source, kind, at_s, subject, node, data))
-
-
-def collector_id(layout: Layout, node: int) -> EntityId:
-    """The telemetry agent of a node."""
-    return layout.entity(EntityKind.COLLECTOR, layout.nodes[node])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from fleetmend.ports.cluster import NodeState, Taint
 from simulator.layout import Layout
 
-OUR_TAINT = Taint("fleetmend.io/quarantined", "", "NoSchedule")
+QUARANTINE = "fleetmend.io/quarantine"
+"""Key of our taint; its value is the reason."""
 UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule")
 UNREACHABLE = Taint("node.kubernetes.io/unreachable", "", "NoExecute")
 
@@ -32,7 +33,7 @@ class NodeObject:
         """What a read returns."""
         taints = []
         if self.session:
-            taints.append(Taint(OUR_TAINT.key, self.session, OUR_TAINT.effect))
+            taints.append(Taint(QUARANTINE, self.reason, "NoSchedule"))
         if self.unschedulable:
             taints.append(UNSCHEDULABLE)
         if not self.ready:

@@ -158,13 +158,15 @@ class Outbreak:
         if press.ramp_s:
             grown = min(1.0, (elapsed_s - press.lag_s + 1) / press.ramp_s)
         rest = neutral(press.field)
-        value = rest + (press.value - rest) * grown * fault.strength
-        if press.value < rest:
-            value = rest + (press.value - rest) * grown  # a share must not fall below zero
-        pressure.press(press.field, self._place(fault, press.field), value)
+        # A share must not fall below nothing, and bits have no strength.
+        exact = press.value < rest or press.field == "throttle_bits"
+        value = rest + (press.value - rest) * grown * (1.0 if exact else fault.strength)
+        pressure.press(press.field, self._place(fault, press), value)
 
-    def _place(self, fault: OpenFault, name: str) -> Ints | tuple[Ints, Ints]:
-        match dimension(name):
+    def _place(self, fault: OpenFault, press: Press) -> Ints | tuple[Ints, Ints]:
+        match dimension(press.field):
+            case EntityKind.GPU if press.all_ranks:
+                return self._reach.ranks(fault.spec.target, fault.index)
             case EntityKind.GPU:
                 return self._reach.gpus(fault.spec.target, fault.index)
             case EntityKind.ENGINE:

@@ -46,6 +46,13 @@ class Reach:
                 slots = np.arange(GPUS_PER_NODE)
                 return (self.nodes(kind, index)[:, None] * GPUS_PER_NODE + slots).ravel()
 
+    def ranks(self, kind: EntityKind, index: int) -> Ints:
+        """All GPUs of the engines reached; the GPUs reached where no engine runs."""
+        engines = self.engines(kind, index)
+        if not len(engines):
+            return self.gpus(kind, index)
+        return np.concatenate([self._workload.gpus(int(engine)) for engine in engines])
+
     def engines(self, kind: EntityKind, index: int) -> Ints:
         """Engines reached."""
         match kind:

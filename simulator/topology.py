@@ -13,7 +13,7 @@ from fleetmend.model.entities import (
     TopologyOp,
     key_of,
 )
-from simulator.journal import collector_id, pci_of
+from simulator.journal import pci_of
 from simulator.layout import GPUS_PER_NODE, Layout
 from simulator.workload import NOWHERE, Workload
 
@@ -28,6 +28,11 @@ def engine_id(layout: Layout, uid: str) -> EntityId:
 def tenant_id(layout: Layout, tenant: int) -> EntityId:
     """A tenant; 0 is the largest."""
     return layout.entity(EntityKind.TENANT, f"tenant-{tenant}")
+
+
+def collector_id(layout: Layout, node: int) -> EntityId:
+    """The telemetry agent of a node."""
+    return layout.entity(EntityKind.COLLECTOR, layout.nodes[node])
 
 
 class Recorder:

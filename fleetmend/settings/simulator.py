@@ -75,7 +75,7 @@ class SimulatedLife(Section):
     shortened for demonstrations."""
     repair_spread: float = Field(default=0.4, ge=0)
     """Spread (sigma of the logarithm) of repair and on-call times. Invented."""
-    on_call_s: float = Field(default=900.0, gt=0)
+    on_call_s: float = Field(default=600.0, gt=0)
     """Median seconds until a person mends what nobody has answered. Invented."""
 
 
@@ -89,7 +89,7 @@ class FaultSchedule(Section):
     """Share of nodes that fail far more often. Published: a few nodes in a hundred."""
     lemon_factor: float = Field(default=30.0, ge=1)
     """How much more often those nodes fail. Published readings: 20 to 50."""
-    open_max: int = Field(default=4, ge=1)
+    open_max: int = Field(default=6, ge=1)
     """Faults open at once; more are put off. Keeps a sped-up fleet from drowning."""
     deploy_every_s: float = Field(default=1_800.0, ge=0)
     """Mean seconds between lawful rollouts; 0 means none."""

@@ -141,6 +141,22 @@ SYMPTOMS: dict[str, tuple[Row, ...]] = {
         same(P, "gpu.pcie_rx", 0.3),
         same(P, "gpu.power", 0.15),
     ),
+    # Two GPUs, "NVLink contention": 39 to 186 GB/s on both, steps a tenth longer, clocks up.
+    "nvlink_contention": (
+        up(G, "gpu.nvlink_tx", 2),
+        up(P, "gpu.nvlink_tx", 2),
+        up(E, "engine.tpot_p50", 0.04),
+        same(G, "gpu.sm_clock", 0.01),
+        same(G, "gpu.power", 0.15),
+        same(N, "node.cpu_busy", 0.1),
+    ),
+    "power_brake": (
+        down(G, "gpu.sm_clock", 0.4),
+        down(G, "gpu.power", 0.2),
+        same(P, "gpu.sm_clock", 0.01),
+        same(G, "gpu.memory_used", 0.001),
+        up(E, "engine.tpot_p50", 0.2),
+    ),
     "engine_memory_leak": (
         up(E, "engine.memory_allocated", 0.03),
         up(G, "gpu.memory_used", 0.03),
