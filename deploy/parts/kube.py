@@ -4,13 +4,16 @@ import contextlib
 import json
 import ssl
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from deploy.parts.kube_binaries import MODULE, kube_binary
-from deploy.parts.kube_keys import USERS, make_keys, write_kubeconfig
+from deploy.parts.kube_keys import USERS, client_credentials, make_keys, write_kubeconfig
 from deploy.parts.process import Daemon, PartFailed, free_port
 
 # Pods' writes are left out: what matters is who changed nodes, evicted and wrote leases.
@@ -54,7 +57,13 @@ class KubeCluster:
         return self._folder / f"{user}.kubeconfig"
 
     def _write_config(self, user: str) -> None:
-        write_kubeconfig(self._config(user), keys=self._keys, user=user, url=self.url)
+        write_kubeconfig(
+            self._config(user),
+            authority=(self._keys / "ca.crt").read_bytes(),
+            user=user,
+            url=self.url,
+            credentials=client_credentials(self._keys, user),
+        )
 
     def _daemon(self, name: str, *words: object) -> Daemon:
         argv: list[str | Path] = [kube_binary(name), *map(str, words)]
@@ -127,15 +136,50 @@ class KubeCluster:
 
     def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """A raw POST of one object as administrator."""
+        return self._send("POST", path, body)
+
+    def delete(self, path: str) -> None:
+        """A raw DELETE as administrator."""
+        self._send("DELETE", path, {"gracePeriodSeconds": 0})
+
+    def apply(self, manifest: Path) -> None:
+        """Create every object of a YAML file; one that is there already stays as it is."""
+        for body in yaml.safe_load_all(manifest.read_text()):
+            group = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
+            namespace = body["metadata"].get("namespace")
+            inside = f"/namespaces/{namespace}" if namespace else ""
+            try:
+                self.create(f"{group}{inside}/{body['kind'].lower()}s", body)
+            except urllib.error.HTTPError as error:
+                if error.code != 409:
+                    raise
+
+    def account_config(self, namespace: str, name: str) -> Path:
+        """A kubeconfig of a service account, by a token that holds for an hour."""
+        asked = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 3600},
+        }
+        account = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}"
+        token = self.create(f"{account}/token", asked)["status"]["token"]
+        path = self._config(f"{namespace}-{name}")
+        authority = (self._keys / "ca.crt").read_bytes()
+        write_kubeconfig(
+            path, authority=authority, user=name, url=self.url, credentials={"token": token}
+        )
+        return path
+
+    def _send(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         request = urllib.request.Request(
             self.url + path,
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
-            method="POST",
+            method=method,
         )
         with urllib.request.urlopen(request, context=self._context, timeout=10) as answer:
-            created: dict[str, Any] = json.load(answer)
-            return created
+            found: dict[str, Any] = json.load(answer)
+            return found
 
     def add_gpu_nodes(
         self, names: Iterable[str], *, rack: str = "r0", pool: str = "default"

@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 USERS = {
@@ -44,23 +45,29 @@ def _issue(folder: Path, name: str, subject: str, extensions: str) -> None:
     _openssl("x509", "-req", "-in", f"{base}.csr", *signing, *result)
 
 
-def write_kubeconfig(path: Path, *, keys: Path, user: str, url: str) -> None:
-    """A kubeconfig of `user` with everything inside it."""
-
-    def inline(name: str) -> str:
-        return base64.b64encode((keys / name).read_bytes()).decode()
-
-    credentials = {
-        "client-certificate-data": inline(f"{user}.crt"),
-        "client-key-data": inline(f"{user}.key"),
+def client_credentials(keys: Path, user: str) -> dict[str, str]:
+    """What a kubeconfig says of a user with a certificate."""
+    return {
+        "client-certificate-data": _inline((keys / f"{user}.crt").read_bytes()),
+        "client-key-data": _inline((keys / f"{user}.key").read_bytes()),
     }
-    cluster = {"server": url, "certificate-authority-data": inline("ca.crt")}
+
+
+def write_kubeconfig(
+    path: Path, *, authority: bytes, user: str, url: str, credentials: Mapping[str, str]
+) -> None:
+    """A kubeconfig of `user` with everything inside it."""
+    cluster = {"server": url, "certificate-authority-data": _inline(authority)}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "clusters": [{"name": "test", "cluster": cluster}],
-        "users": [{"name": user, "user": credentials}],
+        "users": [{"name": user, "user": dict(credentials)}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
     }
     path.write_text(json.dumps(config))
+
+
+def _inline(content: bytes) -> str:
+    return base64.b64encode(content).decode()
