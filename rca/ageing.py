@@ -45,8 +45,9 @@ def forget_ended(docket: Docket, scene: Scene) -> None:
         if case.status is IncidentStatus.MERGED:
             continue
         faded_at_s = scene.now_s if case.faded_at_s is None else case.faded_at_s
-        entities = sorted({seen.entity for seen in case.evidence})
-        docket.ghosts.append(Ghost(entities, faded_at_s))
+        if case.backlogged:
+            entities = sorted({seen.entity for seen in case.evidence})
+            docket.ghosts.append(Ghost(entities, faded_at_s))
         for key in case.keys & set(scene.observed):
             docket.pending[key] = Pending(scene.now_s, spent=True)
     docket.pending = dict(sorted(docket.pending.items()))

@@ -60,6 +60,11 @@ class Case:
         """True until it was resolved or merged."""
         return self.status in (IncidentStatus.OPEN, IncidentStatus.MITIGATED)
 
+    @property
+    def backlogged(self) -> bool:
+        """True when the fault has left requests behind."""
+        return any(seen.sign in BACKLOG_SIGNS for seen in self.evidence)
+
     def hold(self, seen: Observation) -> None:
         """Take in a sign, or its newer state."""
         for index, held in enumerate(self.evidence):
@@ -69,9 +74,16 @@ class Case:
         self.evidence.append(seen)
 
 
+BACKLOG_SIGNS = frozenset(
+    {"queue", "first_token_slow", "generation_down", "engine_hung", "engine_died", "probe_failed"}
+)
+"""Signs of a fault that leaves requests behind."""
+
+
 @dataclass(slots=True)
 class Ghost:
-    """A fault that ended: for a while a draining backlog is its echo, not a new fault."""
+    """A fault that ended and left a backlog: for a while its draining is an echo, not a new
+    fault."""
 
     entities: list[EntityId]
     faded_at_s: float

@@ -18,6 +18,8 @@ its own sign, `?<symptom>`."""
 
 UNKNOWN_LEAK = 0.05
 """Leak of a symptom that no sign knows: nothing expects it, so it only weighs as unexplained."""
+_COUNTED = "counter_rose"
+"""Reason of findings about counters of errors: they have risen or not."""
 WEAK_CONFIDENCE = 0.5
 """Findings that no sign knows are kept from this confidence on."""
 
@@ -146,7 +148,8 @@ def _observation(finding: Finding, sign: str, symptom: Symptom, *, by_reason: bo
         hard=0.0 if learned else finding.confidence,
         onset_s=symptom.onset_s,
         latest_s=symptom.onset_s,
-        factual=not learned and (by_reason or symptom.direction is Direction.PRESENT),
+        factual=not learned
+        and (by_reason or symptom.direction is Direction.PRESENT or finding.reason == _COUNTED),
         finding=finding.id,
         symptom=symptom,
         witness=finding.witness,

@@ -218,7 +218,8 @@ def _against(scene: Scene, hypothesis: Hypothesis) -> Iterable[tuple[Observation
     for forbidden in fault.forbidden:
         for place in scene.graph.places(hypothesis.entity, fault, forbidden.on):
             seen = scene.observed.get((place, forbidden.sign))
-            if seen is not None:
+            # What was only learned may propose a fault, it never rules one out.
+            if seen is not None and seen.hard > 0.0:
                 yield seen, forbidden.likelihood
 
 

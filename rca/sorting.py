@@ -94,7 +94,7 @@ def _is_echo(docket: Docket, turn: Turn, seen: Observation) -> bool:
     fading = [
         Ghost(sorted({held.entity for held in case.evidence}), case.faded_at_s)
         for case in docket.live
-        if case.faded_at_s is not None
+        if case.faded_at_s is not None and case.backlogged
     ]
     for ghost in (*docket.ghosts, *fading):
         since_s = seen.latest_s - (ghost.faded_at_s - settings.closing_s)

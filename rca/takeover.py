@@ -13,7 +13,7 @@ from rca.evidence import merge
 from rca.infer import NOTHING, Explained, Ranked, evaluate, explain_away, rank, standing
 from rca.scene import Hypothesis, Scene
 
-_ECHO_STRENGTH = 0.9
+_ECHO_STRENGTH = 0.75
 """Probability with which the end of a fault explains what was taken for its echo."""
 
 
