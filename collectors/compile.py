@@ -15,7 +15,7 @@ from collectors.relations import claims_of
 from collectors.series import Reading, Series
 from fleetmend.model.entities import EntityId, EntityKind
 from fleetmend.signals.catalogue import Catalogue
-from fleetmend.signals.types import (
+from fleetmend.signals.records import (
     HISTOGRAM_HOWS,
     PROCESS_HOWS,
     Combine,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
-from fleetmend.signals.types import Partition
+from fleetmend.signals.records import Partition
 
 _NODE_LABELS = ("Hostname", "hostname", "node", "instance", "host.name", "host_name")
 _GPU_LABELS = ("UUID", "uuid", "gpu_uuid", "hw.id", "hw_id")

@@ -22,7 +22,7 @@ from collectors.windows import HistogramState, share, window
 from fleetmend.model.entities import EntityId, TopologyChange
 from fleetmend.model.samples import SampleBatch
 from fleetmend.signals.catalogue import Catalogue
-from fleetmend.signals.types import Combine, How
+from fleetmend.signals.records import Combine, How
 
 _PLANS_MAX = 64
 """Combinations of series to remember; a recording alternates between a dozen."""

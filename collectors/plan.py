@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from collectors.relations import Claims
 from fleetmend.model.entities import EntityId
-from fleetmend.signals.types import Combine, How
+from fleetmend.signals.records import Combine, How
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from fleetmend.model.entities import EntityId, TopologyChange
 from fleetmend.model.events import Event
 from fleetmend.model.samples import SampleBatch
 from fleetmend.signals.catalogue import Catalogue, catalogue
-from fleetmend.signals.types import NameState
+from fleetmend.signals.records import NameState
 
 STEPS_PER_S = 5
 """Steps in a second of event time: GPU figures of recordings come at 5 Hz."""

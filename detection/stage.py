@@ -45,7 +45,7 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.detection import DetectionSettings
 from fleetmend.settings.streams import TickSettings
 from fleetmend.signals.catalogue import catalogue
-from fleetmend.signals.types import Shape
+from fleetmend.signals.records import Shape
 from fleetmend.streams.port import Outgoing, Record, TickInput
 from fleetmend.streams.stage import Json, State
 from fleetmend.streams.topics import Topic

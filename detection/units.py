@@ -4,7 +4,7 @@ import functools
 
 from detection.derive import DERIVED
 from fleetmend.signals.catalogue import catalogue
-from fleetmend.signals.types import Shape
+from fleetmend.signals.records import Shape
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from detection.blocks import Block
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.samples import SampleBatch
-from fleetmend.signals.types import Shape
+from fleetmend.signals.records import Shape
 from fleetmend.streams.stage import Json, State
 
 VALUE_MAX = 1e30

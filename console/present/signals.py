@@ -2,7 +2,7 @@
 
 from console.words import UNIT_CHARS_MAX, humanise, shorten
 from fleetmend.signals.catalogue import catalogue
-from fleetmend.signals.types import Shape, Signal
+from fleetmend.signals.records import Shape, Signal
 
 _PLAIN_ONES = frozenset({"node.load1", "node.load5"})
 """Dimensionless gauges that are no shares."""

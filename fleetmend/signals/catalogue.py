@@ -14,7 +14,7 @@ from types import MappingProxyType
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityKind
 from fleetmend.model.events import Witness
-from fleetmend.signals.types import (
+from fleetmend.signals.records import (
     HISTOGRAM_HOWS,
     Combine,
     How,

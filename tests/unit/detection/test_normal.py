@@ -9,7 +9,7 @@ from detection.windows import Windows
 from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.detection import DetectionSettings
-from fleetmend.signals.types import Shape
+from fleetmend.signals.records import Shape
 from fleetmend.views.topology import TopologyView
 
 GPU = entity_id("c", EntityKind.GPU, "a")

@@ -7,7 +7,7 @@ from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.model.findings import Direction
 from fleetmend.signals.catalogue import catalogue
-from fleetmend.signals.types import Shape
+from fleetmend.signals.records import Shape
 from tests.unit.detection.play import (
     ENGINE,
     GPU,
@@ -15,6 +15,7 @@ from tests.unit.detection.play import (
     Life,
     Play,
     accusing,
+    calm,
     closed,
     line,
     names,
@@ -24,8 +25,7 @@ from tests.unit.detection.play import (
 
 def after(seconds: int, changed: dict[str, float]) -> Play:
     """Calm, then some seconds with changed values."""
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     play.run(life, seconds, **changed)
     return play
 
@@ -40,8 +40,7 @@ def test_a_calm_minute_accuses_nobody() -> None:
 
 
 def test_a_foreign_process_is_said_after_two_looks_and_over_when_it_has_gone() -> None:
-    life, play = Life(), Play()
-    play.run(life, 5)
+    life, play = calm(5)
     said = [
         opened(
             play.run(life, 1, gpu_processes_foreign=1.0, gpu_memory_foreign=2e9),
@@ -155,8 +154,7 @@ def test_a_health_request_fails_by_its_status(status: float, expected: int) -> N
 
 
 def test_what_a_counter_stood_at_is_history_and_its_growth_is_not() -> None:
-    life, play = Life(), Play()
-    play.run(life, 10, gpu_ecc_dbe=7.0)
+    life, play = calm(10, gpu_ecc_dbe=7.0)
     assert not opened(play.findings, reason="counter_rose")
     play.run(life, 1, gpu_ecc_dbe=8.0)
     (found,) = opened(play.findings, reason="counter_rose")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from detection.windows import Windows
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.samples import SampleBatch
-from fleetmend.signals.types import Shape
+from fleetmend.signals.records import Shape
 
 GPU = entity_id("c", EntityKind.GPU, "a")
 OTHER = entity_id("c", EntityKind.GPU, "b")

@@ -9,7 +9,7 @@ from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityKind
 from fleetmend.model.events import Witness
 from fleetmend.signals.catalogue import catalogue
-from fleetmend.signals.types import How, NameState, Part, Shape
+from fleetmend.signals.records import How, NameState, Part, Shape
 
 NAMES = Path(__file__).parents[2] / "data" / "names" / "metric_names.csv"
 
