@@ -28,6 +28,7 @@ from console.live.changes import Changes
 from console.live.hub import Hub
 from console.live.watcher import Watcher
 from console.metrics import Metrics
+from console.names import NameBook
 from console.pages import audit, decisions, fleet, health, incident, incidents, login
 from console.templating import Pages
 
@@ -88,6 +89,7 @@ def _console(deps: ConsoleDeps, assets: Assets) -> Console:
             operators=operators,
             clock=clock,
             frame=Frame(deps),
+            names=NameBook(deps.fleet, clock),
             text_max=settings.text_chars_max,
         ),
         hub=hub,

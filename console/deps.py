@@ -36,6 +36,10 @@ class FleetProvider(Protocol):
         """The fleet as it is known now. Called once for each request of the map."""
         ...
 
+    def topology(self) -> TopologyView:
+        """What exists, for names. Called often, so it must cost nothing."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ConsoleDeps:

@@ -110,18 +110,12 @@ def recent_sessions(tx: Transaction, now_s: float) -> list[Session]:
 
 def past(tx: Transaction) -> list[Past]:
     """The newest resolved incidents with what was done about them."""
-    return [
-        Past(
-            incident,
-            tuple(tx.sessions.for_incident(incident.id)),
-            tuple(
-                decision
-                for plan in tx.plans.for_incident(incident.id)
-                if (decision := tx.approvals.get(plan.id, plan.version)) is not None
-            ),
-        )
-        for incident in tx.incidents.page(status=IncidentStatus.RESOLVED, limit=PAST_MAX)
-    ]
+    found = []
+    for incident in tx.incidents.page(status=IncidentStatus.RESOLVED, limit=PAST_MAX):
+        plans = read_plans(tx, incident.id)
+        acted = any(p.acted and p.over_well for p in plans)
+        found.append(Past(incident, acted, any(p.approval is not None for p in plans)))
+    return found
 
 
 def held_nodes(tx: Transaction) -> frozenset[EntityId]:

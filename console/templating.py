@@ -12,18 +12,20 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from console import figures, words
 from console.assets import Assets
 from console.auth import Operators
+from console.names import NameBook
 from fleetmend.clock import Clock
 
 THEMES = frozenset({"dark", "light"})
 THEME_COOKIE = "fleetmend_theme"
 
-Context = Callable[[], dict[str, Any]]
+Frame = Callable[[], dict[str, Any]]
 """What every page's frame shows besides the request: counts and the halt."""
 
 
@@ -31,11 +33,19 @@ class Pages:
     """Renders templates. `frame` is called once for each whole page."""
 
     def __init__(
-        self, *, assets: Assets, operators: Operators, clock: Clock, frame: Context, text_max: int
+        self,
+        *,
+        assets: Assets,
+        operators: Operators,
+        clock: Clock,
+        frame: Frame,
+        names: NameBook,
+        text_max: int,
     ) -> None:
         self._operators = operators
         self._clock = clock
         self._frame = frame
+        self._names = names
         self._env = _environment(assets, text_max)
 
     def page(
@@ -49,6 +59,7 @@ class Pages:
             operator=self._operators.who(request),
             open_to_all=self._operators.open_to_all,
             now_s=self._clock.now_s(),
+            in_words=self._names.in_text,
             **self._frame(),
             **context,
         )
@@ -74,9 +85,20 @@ def _environment(assets: Assets, text_max: int) -> Environment:
         "iso": figures.iso,
         "clock": figures.clock,
         "humanise": words.humanise,
-        "line": lambda text: words.shorten(str(text), text_max),
+        "line": _line(text_max),
     }
     return env
+
+
+def _line(text_max: int) -> Callable[[Context, object], str]:
+    @pass_context
+    def line(context: Context, text: object) -> str:
+        """Text as pages show it: named, on one line, bounded."""
+        in_words = context.get("in_words")
+        said = str(text)
+        return words.shorten(in_words(said) if in_words else said, text_max)
+
+    return line
 
 
 def _icons(assets: Assets) -> Callable[[str], Markup]:

@@ -52,6 +52,7 @@ AUTOMATION: dict[SessionState, Word] = {
 }
 WAITS_FOR_PERSON = Word("Waits for approval", "circle-pause", "vi")
 NO_AUTOMATION = Word("No repair planned", "circle-dashed", "mut")
+ADVICE_ONLY = Word("Advice only", "bell", "inf")
 PLAN_ONLY = Word("Plan proposed", "list-tree", "inf")
 
 STEP: dict[StepState, Word] = {
@@ -156,6 +157,7 @@ _WHOLE = frozenset(
         "gpu",
         "gsp",
         "hbm",
+        "hw",
         "http",
         "ib",
         "id",

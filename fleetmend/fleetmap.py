@@ -7,6 +7,7 @@ from fleetmend.model.entities import EntityKind
 from fleetmend.model.plans import ActionKind, StepState
 from fleetmend.store import Store
 from fleetmend.views.recent import RecentSamples
+from fleetmend.views.topology import TopologyView
 
 BUSY = "gpu.utilization"
 BUSY_WITHIN_S = 3.0
@@ -23,6 +24,10 @@ class FleetMap:
         self._recent = recent
         self._store = store
         self._clock = clock
+
+    def topology(self) -> TopologyView:
+        """What exists now."""
+        return self._follower.view
 
     def now(self) -> FleetNow:
         """The fleet as it is known now."""

@@ -3,7 +3,15 @@
 from dataclasses import replace
 
 from console.present.case import PlanCase
-from console.words import AUTOMATION, NO_AUTOMATION, PLAN_ONLY, WAITS_FOR_PERSON, Word, humanise
+from console.words import (
+    ADVICE_ONLY,
+    AUTOMATION,
+    NO_AUTOMATION,
+    PLAN_ONLY,
+    WAITS_FOR_PERSON,
+    Word,
+    humanise,
+)
 from fleetmend.model.plans import Refusal, SessionState
 
 _WAITING = frozenset({SessionState.PROPOSED, SessionState.WAITING})
@@ -44,6 +52,8 @@ def automation(found: PlanCase | None) -> Word:
         return NO_AUTOMATION
     if found.session is None:
         return PLAN_ONLY
+    if not found.changes:
+        return ADVICE_ONLY
     if found.needs_person:
         return WAITS_FOR_PERSON
     word = AUTOMATION[found.session.state]

@@ -10,6 +10,7 @@ from fleetmend.model.audit import AuditRecord
 from fleetmend.model.incidents import Incident
 from fleetmend.model.plans import (
     Approval,
+    Effect,
     Plan,
     Refusal,
     Session,
@@ -26,6 +27,7 @@ AUDIT_MAX = 400
 
 OVER = frozenset({SessionState.DONE, SessionState.CANCELLED, SessionState.FAILED})
 _NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED})
+_ACTED = frozenset({StepState.DONE, StepState.FOUND_DONE, StepState.COMPENSATED})
 _ASKS_PERSON = frozenset(
     {Refusal.APPROVAL_MISSING, Refusal.APPROVAL_EXPIRED, Refusal.APPROVAL_STALE}
 )
@@ -52,9 +54,29 @@ class PlanCase:
         return next((r for r in records if r.index == step.index), None)
 
     @property
+    def changes(self) -> bool:
+        """True when a step of the plan would change something."""
+        return any(step.effect is not Effect.OBSERVE for step in self.plan.steps)
+
+    @property
+    def acted(self) -> bool:
+        """True when a step that changes something has been done."""
+        records = {r.index: r.state for r in (self.session.steps if self.session else ())}
+        return any(
+            step.effect is not Effect.OBSERVE and records.get(step.index) in _ACTED
+            for step in self.plan.steps
+        )
+
+    @property
     def over(self) -> bool:
         """True when nothing more will be done."""
         return self.session is not None and self.session.state in OVER
+
+    @property
+    def over_well(self) -> bool:
+        """True unless it failed or was called off."""
+        ill = (SessionState.FAILED, SessionState.CANCELLED)
+        return self.session is not None and self.session.state not in ill
 
     @property
     def next_step(self) -> Step | None:

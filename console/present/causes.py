@@ -11,7 +11,9 @@ from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Cause, CauseRole, Evidence
 from fleetmend.store import LabelVerdict
 
-CAUSES_MAX = 6
+CAUSES_MAX = 12
+UNLIKELY = 0.01
+"""Causes that score less are folded away, but for the first and the roots."""
 ARGUMENTS_MAX = 6
 _ABSENT = "absent:"
 _METER = {CauseRole.ROOT: "bad", CauseRole.CONTRIBUTING: "warn", CauseRole.CANDIDATE: "inf"}
@@ -38,6 +40,7 @@ class CauseView:
     """One row of the card."""
 
     rank: int
+    unlikely: bool
     key: str
     """What a form sends instead of telemetry text: a digest of cause and entity."""
     name: str
@@ -71,6 +74,7 @@ def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evide
     last = said[-1] if said else None
     return CauseView(
         rank=rank,
+        unlikely=cause.score < UNLIKELY and rank > 1 and cause.role is not CauseRole.ROOT,
         key=cause_key(cause),
         name=humanise(cause.cause),
         where=name_of(cause.entity),
@@ -80,8 +84,8 @@ def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evide
         percent=percent(cause.score),
         score=min(1.0, max(0.0, cause.score)),
         tone=_METER.get(cause.role, "mut"),
-        supports=_arguments(cause.supports, evidence),
-        contradicts=_arguments(cause.contradicts, evidence),
+        supports=_arguments(cause.supports, cause, evidence),
+        contradicts=_arguments(cause.contradicts, cause, evidence),
         path=tuple(Stop(kind_word(entity), name_of(entity)) for entity in cause.path),
         verdict=last.verdict if last else None,
         verdict_by=last.by if last else "",
@@ -93,14 +97,16 @@ def cause_key(cause: Cause) -> str:
     return event_id(cause.cause, cause.entity)
 
 
-def _arguments(refs: tuple[str, ...], evidence: dict[str, Evidence]) -> tuple[Argument, ...]:
-    told = [argument(ref, evidence) for ref in refs[:ARGUMENTS_MAX]]
+def _arguments(
+    refs: tuple[str, ...], cause: Cause, evidence: dict[str, Evidence]
+) -> tuple[Argument, ...]:
+    told = [argument(ref, cause, evidence) for ref in refs[:ARGUMENTS_MAX]]
     if len(refs) > ARGUMENTS_MAX:
         told.append(Argument(f"and {len(refs) - ARGUMENTS_MAX} more"))
     return tuple(told)
 
 
-def argument(ref: str, evidence: dict[str, Evidence]) -> Argument:
+def argument(ref: str, cause: Cause, evidence: dict[str, Evidence]) -> Argument:
     """A reference to evidence, or to a symptom that should be there, in words."""
     if ref.startswith(_ABSENT):
         return Argument(f"{title(ref.removeprefix(_ABSENT))} would be expected and is not seen")
@@ -108,5 +114,7 @@ def argument(ref: str, evidence: dict[str, Evidence]) -> Argument:
     if found is None:
         return Argument(ref)
     moved = {Direction.UP: " up", Direction.DOWN: " down", Direction.PRESENT: ""}[found.direction]
-    text = f"{title(found.symptom)}{moved}, {name_of(found.entity)}"
-    return Argument(f"{text}: {found.detail}" if found.detail else text, ref)
+    text = found.detail or f"{title(found.symptom)}{moved}"
+    return Argument(
+        text if found.entity == cause.entity else f"{name_of(found.entity)}: {text}", ref
+    )

@@ -14,7 +14,7 @@ from console.figures import kind_word, name_of, quantity
 from console.present.case import IncidentCase
 from console.present.signals import meaning, reading_unit, title
 from console.present.summary import expected
-from console.words import WITNESS
+from console.words import NAME_CHARS_MAX, WITNESS, shorten
 from fleetmend.model.entities import EntityKind
 from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Evidence
@@ -58,6 +58,8 @@ class EvidenceRow:
     title: str
     meaning: str
     entity: str
+    key: str
+    """The whole id, for the tooltip."""
     reading: str
     tone: str
     expected: str
@@ -86,7 +88,8 @@ def evidence_view(case: IncidentCase, *, points_max: int) -> EvidenceView:
     charted: list[EvidenceRow] = []
     rest: list[Evidence] = []
     for piece in sorted(case.incident.evidence, key=lambda e: -e.score):
-        series = by_key.get((piece.entity, piece.symptom))
+        # One chart for one series, whatever the number of findings on it.
+        series = by_key.pop((piece.entity, piece.symptom), None)
         if series is None or len(series.times_s) < 2 or len(charted) == CHARTS_MAX:
             rest.append(piece)
         else:
@@ -122,6 +125,7 @@ def _row(piece: Evidence, chart: Chart | None) -> EvidenceRow:
         title=title(piece.symptom),
         meaning=meaning(piece.symptom),
         entity=name_of(piece.entity),
+        key=shorten(piece.entity, NAME_CHARS_MAX),
         reading=reading,
         tone=tone,
         expected=expected(piece),

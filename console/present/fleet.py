@@ -13,7 +13,6 @@ from console.figures import NOTHING, name_of, percent, span
 from console.present.header import Figure
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
 from fleetmend.model.incidents import Incident, IncidentStatus
-from fleetmend.model.plans import Approval, Session, SessionState
 from fleetmend.views.topology import TopologyView
 
 HEALTHY, DEGRADED, FAULTY, OUT = 0, 1, 2, 3
@@ -139,11 +138,11 @@ def _rack(topology: TopologyView, node: EntityId) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A resolved incident with what was done about it."""
+    """A resolved incident, whether fleetmend acted on it and whether a person decided."""
 
     incident: Incident
-    sessions: tuple[Session, ...]
-    decisions: tuple[Approval, ...]
+    acted: bool
+    decided: bool
 
 
 def figures(
@@ -203,9 +202,5 @@ def _no_ops(past: list[Past]) -> Figure:
     label = "Mended without a person"
     if not past:
         return Figure(label, NOTHING, "nothing resolved yet")
-    alone = [p for p in past if not p.decisions and any(_mended(s) for s in p.sessions)]
+    alone = [p for p in past if p.acted and not p.decided]
     return Figure(label, percent(len(alone) / len(past)), f"{len(alone)} of last {len(past)}")
-
-
-def _mended(session: Session) -> bool:
-    return session.state in (SessionState.DONE, SessionState.HOLDING)

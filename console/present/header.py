@@ -9,7 +9,7 @@ from console.present.case import IncidentCase
 from console.words import ABSTENTION, SEVERITY, STATUS, WITNESS, Word, humanise
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident, IncidentStatus
-from fleetmend.model.plans import StepState
+from fleetmend.model.plans import Effect, StepState
 
 _PLURAL = {"gpu": "GPUs", "nic": "NICs", "switch": "switches", "mig": "MIG instances"}
 _SINGULAR = {"gpu": "GPU", "nic": "NIC", "mig": "MIG instance"}
@@ -131,9 +131,10 @@ def _first_action(case: IncidentCase) -> Figure:
     done = [
         record.updated_at_s
         for found in case.plans
-        if found.session is not None
-        for record in found.session.steps
-        if record.state in (StepState.DONE, StepState.FOUND_DONE)
+        for step in found.plan.steps
+        if step.effect is not Effect.OBSERVE
+        and (record := found.record(step)) is not None
+        and record.state in (StepState.DONE, StepState.FOUND_DONE)
     ]
     if not done:
         return Figure("First action", NOTHING, "nothing has been changed")

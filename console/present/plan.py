@@ -155,7 +155,7 @@ def ask(steps: list[Step]) -> str:
         else:
             parts.append((verb if not parts else verb[:1].lower() + verb[1:], target))
     if not parts:
-        return "Nothing left to do"
+        return f"Tell people about {name_of(steps[0].target)}" if steps else "Nothing left to do"
     more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
     return ", then ".join(f"{verb} {target}" for verb, target in parts[:3]) + more
 

@@ -6,7 +6,7 @@ from console.figures import kind_word, name_of, percent
 from console.present.automation import automation
 from console.present.case import PlanCase
 from console.present.header import touched
-from console.present.plan import ask, phase
+from console.present.plan import HELD, ask, phase
 from console.words import ABSTENTION, SEVERITY, STATUS, WAITS_FOR_PERSON, Word, humanise
 from fleetmend.model.incidents import Incident
 from fleetmend.model.plans import Session, Step
@@ -93,7 +93,8 @@ def session_row(found: PlanCase, session: Session, title: str) -> SessionRow:
         what=_what(found, session),
         state=automation(found),
         phase=phase(session.state),
-        reason=session.reason,
+        # What holds it is in its state already.
+        reason="" if session.state in HELD else session.reason,
         steps_done=done,
         steps=len(session.steps),
         opened_at_s=session.opened_at_s,

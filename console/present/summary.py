@@ -82,7 +82,10 @@ def sentences(case: IncidentCase) -> tuple[Sentence, ...]:
 
 
 def _claims(incident: Incident) -> list[Sentence]:
-    strongest = sorted(incident.evidence, key=lambda e: -e.score)[:CLAIMS_MAX]
+    firsts: dict[tuple[EntityId, str], Evidence] = {}
+    for piece in sorted(incident.evidence, key=lambda e: -e.score):
+        firsts.setdefault((piece.entity, piece.symptom), piece)
+    strongest = list(firsts.values())[:CLAIMS_MAX]
     told = [claim(e) for e in sorted(strongest, key=lambda e: e.onset_s)]
     rest = [e for e in incident.evidence if e not in strongest]
     if rest:

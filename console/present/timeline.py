@@ -9,7 +9,7 @@ from console.words import ACTION, CHANGE, VERB, Word, humanise, shorten
 from fleetmend.model.audit import AuditRecord, AuditVerb
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident
-from fleetmend.model.plans import ActionKind, Refusal
+from fleetmend.model.plans import ActionKind, Effect, Refusal
 
 Detail = dict[str, str | int | float | bool | None]
 
@@ -19,7 +19,9 @@ _CHARS_MAX = 240
 _IN_AUDIT = {"opened": AuditVerb.INCIDENT_OPENED, "resolved": AuditVerb.INCIDENT_RESOLVED}
 _SAID = ("outcome", "check", "refused", "why")
 """What became of a step, in the order of telling."""
-_PLUMBING = frozenset({"incident", "plan", "plan_version", "fence", "effect", "message", "role"})
+_PLUMBING = frozenset(
+    {"incident", "plan", "plan_version", "fence", "effect", "message", "role", "title", "attempts"}
+)
 """Details that machines need; the audit page's export has them."""
 _OTHER = Word("Incident changed", "activity", "mut")
 _PEOPLE = frozenset(
@@ -57,7 +59,7 @@ def timeline(case: IncidentCase) -> tuple[TimelineItem, ...]:
         for version in case.history
         if _IN_AUDIT.get(version.change) not in verbs
     ]
-    items += [from_audit(record) for record in case.audit if not _admitted(record)]
+    items += [from_audit(record) for record in case.audit if not _of_no_interest(record)]
     items.sort(key=lambda item: (item.at_s, item.seq))
     return tuple(reversed(_folded(items)[-ITEMS_MAX:]))
 
@@ -82,6 +84,8 @@ def audit_text(record: AuditRecord) -> str:
     if record.verb is AuditVerb.VERDICT:
         words = [refusal_word(refusal) for refusal in _refusals(record)]
         return f"{_deed(detail)}: {'; '.join(words) or 'admitted'}".lstrip(": ")
+    if record.verb is AuditVerb.NOTIFIED and detail.get("text"):
+        return str(detail["text"])
     if "action" in detail:
         said = [str(detail[key]) for key in _SAID if detail.get(key)]
         return ": ".join([_deed(detail), *(humanise(word).lower() for word in said)])
@@ -103,9 +107,12 @@ def _refusals(record: AuditRecord) -> list[Refusal]:
     return [Refusal(key) for key in record.detail if key in set(Refusal)]
 
 
-def _admitted(record: AuditRecord) -> bool:
-    """Admissions that let a step pass are followed by the step itself."""
-    return record.verb is AuditVerb.VERDICT and not _refusals(record)
+def _of_no_interest(record: AuditRecord) -> bool:
+    """Admissions that let a step pass are followed by the step itself, and telling people has a
+    record of its own."""
+    if record.verb is AuditVerb.VERDICT:
+        return not _refusals(record)
+    return record.detail.get("effect") == Effect.OBSERVE.value
 
 
 def _from_change(version: Incident) -> TimelineItem:

@@ -92,7 +92,7 @@ function draw(el: HTMLElement, data: ChartData, all: Evidence, last: boolean, la
         ...axis, size: last ? 24 : 0, space: 74, incrs: [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600],
         values: (_, at) => at.map((t) => (last ? clock(t * 1000, (at[1] ?? 60) - (at[0] ?? 0) < 60) : "")),
       },
-      { ...axis, size: AXIS_PX, space: 26, values: (_, at) => ticks(at, data.unit) },
+      { ...axis, size: AXIS_PX, space: 22, values: (_, at) => ticks(at, data.unit) },
     ],
     hooks: {
       drawClear: [backdrop(data, all.marks)],

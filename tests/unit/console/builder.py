@@ -27,7 +27,9 @@ NOW_S = 1_795_370_400.0
 
 def gpu(node: int, index: int) -> EntityId:
     """A GPU by its UUID."""
-    return entity_id("prod-1", EntityKind.GPU, f"GPU-{node:02d}{index}7c41e-9b2d")
+    return entity_id(
+        "prod-1", EntityKind.GPU, f"GPU-{node:02d}{index}7c41e-9b2d-4c1f-8a3e-5d6f7a8b9c0d"
+    )
 
 
 def node(number: int) -> EntityId:

@@ -80,6 +80,10 @@ class FakeFleet:
                 number += 1
                 self._add(number, pool)
 
+    def topology(self) -> TopologyView:
+        """The same each time."""
+        return self._topology
+
     def now(self) -> FleetNow:
         """The same fleet each time."""
         return FleetNow(NOW_S, self._topology, frozenset({node(37)}), self._busy)

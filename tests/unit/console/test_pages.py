@@ -63,8 +63,8 @@ def test_the_list_shows_both_axes_of_the_state(filled: Bench) -> None:
 def test_the_story_names_evidence_cause_and_deeds(filled: Bench) -> None:
     html = filled.client.get(f"/incidents/{MADE.hot}").text
     words = text_of(html)
-    assert "SM clock of GPU-0717c41e-9b2d fell to 345 MHz (expected 1,905 to 1,980 MHz)" in words
-    assert "The best explanation is GPU thermal slowdown on GPU-0717c41e-9b2d (91%)" in words
+    assert "SM clock of node-7/gpu:1 fell to 345 MHz (expected 1,905 to 1,980 MHz)" in words
+    assert "The best explanation is GPU thermal slowdown on node-7/gpu:1 (91%)" in words
     assert "fleetmend cordoned node-7" in words
     assert "Draining node-7 waits for your approval" in words
     for number in range(1, 8):
