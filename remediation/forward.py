@@ -29,6 +29,10 @@ from remediation.turn import HALT, Turn, about
 ATTEMPTS_MAX = 3
 """Times that the other side may say no before a step has failed."""
 
+WAIT_MAX_S = 5.0
+"""Seconds between two looks at a step that has been refused for long: that long an approval may
+take to be noticed."""
+
 AGAIN_S = 1.0
 """Seconds between two looks at an act that takes several turns."""
 
@@ -159,7 +163,9 @@ def _refused(turn: Turn, verdict: Verdict) -> float | None:
         # A decision stands once; a new version of the plan can be decided on anew.
         turn.change(S.CANCELLED, Why.APPROVAL_EXPIRED)
         return None
-    return turn.tools.settings.retry_s
+    # What has waited long is asked less often, so that many who wait do not hold up a few.
+    waited_s = turn.now_s - turn.session.updated_at_s
+    return max(turn.tools.settings.retry_s, min(WAIT_MAX_S, waited_s / 10))
 
 
 def _when_settled(turn: Turn) -> SessionState:

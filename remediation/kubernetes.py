@@ -24,6 +24,7 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 
 MIRROR = "kubernetes.io/config.mirror"
 NODES_REMEMBERED = 50_000
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,10 @@ class KubernetesCluster:
         self._shapes: dict[str, _Shape] = {}
 
     def node(self, name: str) -> NodeState | None:
-        """The node's state now."""
-        found = self._rest.get(f"/api/v1/nodes/{_name(name)}")
+        """The node's state now; None also for what no node can be called."""
+        if not _NAME.fullmatch(name):
+            return None
+        found = self._rest.get(f"/api/v1/nodes/{name}")
         return None if found is None else self._state(found)
 
     def held_nodes(self) -> tuple[NodeState, ...]:
@@ -182,7 +185,7 @@ def _pod(pod: Object) -> PodState:
 def _name(name: str) -> str:
     """A name as a part of a path. Raises PortRefused for what no object can be called: entity ids
     come from telemetry, and a path must not be made of them unseen."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", name):
+    if not _NAME.fullmatch(name):
         raise PortRefused(f"{name[:80]!r} is no name of an object")
     return name
 

@@ -102,13 +102,16 @@ class StoreLedger:
                 if not verdict.admitted:
                     return verdict, self._refuse(tx, session, verdict, intent, giving_back, detail)
                 # The lock first, then the count again: now nobody else is between the two.
-                self._audit(tx, session, AuditVerb.INTENT, detail, intent.updated_at_s)
+                said = detail | {"waivers": ", ".join(verdict.waivers)}
+                self._audit(tx, session, AuditVerb.INTENT, said, intent.updated_at_s)
                 verdict = judge(self._books(tx, session, intent.updated_at_s))
                 if not verdict.admitted:
                     raise _Overtaken(verdict)
-                tx.verdicts.put(verdict)
                 held = _step(tx, session, intent, giving_back)
-                if giving_back or held.state is SessionState.RUNNING:
+                if giving_back:
+                    return verdict, held
+                tx.verdicts.put(verdict)
+                if held.state is SessionState.RUNNING:
                     return verdict, held
                 return verdict, _advance(tx, held, SessionState.RUNNING, "", intent.updated_at_s)
         except _Overtaken as overtaken:
@@ -152,7 +155,9 @@ class StoreLedger:
             held = _step(tx, held, refused, giving_back)
         if not giving_back and (held.state is not SessionState.WAITING or held.reason != words):
             held = _wait(tx, held, words, at_s)
-        if tx.verdicts.put(verdict):
+        # Verdicts are numbered by the steps that take; those on giving back are in the audit alone.
+        new = record.state is not StepState.REFUSED if giving_back else tx.verdicts.put(verdict)
+        if new:
             reasons: Detail = {r.refusal.value: r.detail for r in verdict.reasons}
             self._audit(tx, session, AuditVerb.VERDICT, detail | reasons, at_s)
         return held

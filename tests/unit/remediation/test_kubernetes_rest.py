@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -164,8 +165,11 @@ def test_a_server_that_is_too_busy_is_no_blocked_eviction(tmp_path: Path) -> Non
 def test_no_path_is_made_of_what_is_no_name(name: str, tmp_path: Path) -> None:
     with server(lambda *_: (200, b"{}")) as (address, seen):
         cluster = KubernetesCluster(rest(address, tmp_path), foreign_owners=())
+        assert cluster.node(name) is None
         with pytest.raises(PortRefused):
-            cluster.node(name)
+            cluster.pods_on(name)
+        with pytest.raises(PortRefused):
+            cluster.evict(replace(POD, namespace=name), session="s")
     assert seen == []
 
 
