@@ -4,6 +4,8 @@ moves, and how restless it is.
 All in robust deviations of the entity itself, so that rows of one cohort can be learnt together.
 """
 
+import functools
+
 import numpy as np
 
 from detection.blocks import Block
@@ -17,6 +19,7 @@ _CLIP = 30.0
 PER_SIGNAL = 3
 
 
+@functools.cache
 def signals_of(kind: str) -> tuple[str, ...]:
     """The signals that features of a kind are made of, in a fixed order."""
     return tuple(name for name in sorted(sensitivities()) if name.startswith(f"{kind}."))

@@ -1,5 +1,7 @@
 """A small fleet that is fed to the detection stage tick by tick, and what it is told back."""
 
+import copy
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +22,7 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.detection import DetectionSettings
 from fleetmend.settings.streams import TickSettings
 from fleetmend.streams.port import Record, TickInput
+from fleetmend.streams.stage import State
 from fleetmend.streams.topics import Topic
 
 NODE = entity_id("c", EntityKind.NODE, "node-0")
@@ -202,6 +205,26 @@ class Play:
     def _record(self, topic: Topic, payload: object) -> Record:
         self._offset += 1
         return Record(topic, 0, self._offset, payload)  # type: ignore[arg-type]
+
+
+def calm(
+    seconds: int, *, gpus: tuple[EntityId, ...] = (GPU,), **changed: float
+) -> tuple[Life, Play]:
+    """A life and a stage that has watched it for some calm seconds; every caller gets its own."""
+    state, life = _calm(seconds, gpus, tuple(sorted(changed.items())))
+    play = Play(topology=())
+    play.stage.restore(state)
+    play.tick = seconds - 1
+    return copy.deepcopy(life), play
+
+
+@functools.cache
+def _calm(
+    seconds: int, gpus: tuple[EntityId, ...], changed: tuple[tuple[str, float], ...]
+) -> tuple[State, Life]:
+    life, play = Life(gpus=gpus), Play(topology=fleet(gpus=gpus))
+    play.run(life, seconds, **dict(changed))
+    return play.stage.snapshot(), life
 
 
 def opened(findings: Iterable[Finding], *, reason: str | None = None) -> list[Finding]:

@@ -16,6 +16,7 @@ from tests.unit.detection.play import (
     Life,
     Play,
     Rows,
+    calm,
     closed,
     fleet,
     names,
@@ -32,8 +33,7 @@ def coverage(play: Play) -> list[Finding]:
 
 
 def test_an_entity_that_falls_silent_is_absent_after_a_while_and_over_when_it_speaks() -> None:
-    life, play = Life(), Play()
-    play.run(life, 30)
+    life, play = calm(30)
     silent = [bool(coverage_of(play.feed(without(life.rows(), ENGINE)))) for _ in range(10)]
     (finding,) = coverage(play)
 
@@ -76,8 +76,7 @@ def test_the_silence_of_a_whole_node_is_one_finding_on_the_node() -> None:
 
 def test_a_gpu_that_is_missing_from_a_node_that_is_heard_is_its_own_finding() -> None:
     gpus = (GPU, PEER)
-    life, play = Life(gpus=gpus), Play(topology=fleet(gpus=gpus))
-    play.run(life, 30)
+    life, play = calm(30, gpus=gpus)
     for _ in range(10):
         play.feed(without(life.rows(), PEER))
     assert [f.entity for f in coverage(play)] == [PEER]
@@ -85,24 +84,21 @@ def test_a_gpu_that_is_missing_from_a_node_that_is_heard_is_its_own_finding() ->
 
 def test_an_exporter_that_cannot_be_read_does_not_accuse_its_gpus() -> None:
     gpus = (GPU, PEER)
-    life, play = Life(gpus=gpus), Play(topology=fleet(gpus=gpus))
-    play.run(life, 30, node_gpu_scrape_up=1.0)
+    life, play = calm(30, gpus=gpus, node_gpu_scrape_up=1.0)
     for _ in range(12):
         play.feed(without(life.rows(node_gpu_scrape_up=0.0), *gpus))
     assert {(f.entity, f.reason) for f in coverage(play)} == {(NODE, "exporter_down")}
 
 
 def test_a_scraper_that_says_so_makes_an_absence_known_at_once() -> None:
-    life, play = Life(), Play()
-    play.run(life, 30, engine_scrape_up=1.0)
+    life, play = calm(30, engine_scrape_up=1.0)
     for _ in range(2):
         play.feed(without(life.rows(), ENGINE) | {(ENGINE, "engine.scrape_up"): 0.0})
     assert [f.entity for f in coverage(play)] == [ENGINE]
 
 
 def test_failed_scrapes_told_as_events_count_as_well() -> None:
-    life, play = Life(), Play()
-    play.run(life, 30)
+    life, play = calm(30)
     for number in range(3):
         at_s = play.tick + 1.5
         data: dict[str, str | int | float | bool] = {"outcome": "refused"}
@@ -112,8 +108,7 @@ def test_failed_scrapes_told_as_events_count_as_well() -> None:
 
 
 def test_frozen_gauges_behind_a_good_answer_are_found() -> None:
-    life, play = Life(), Play()
-    play.run(life, 60)
+    life, play = calm(60)
     still = life.rows()
     for _ in range(25):
         fresh = life.rows()
@@ -122,8 +117,7 @@ def test_frozen_gauges_behind_a_good_answer_are_found() -> None:
 
 
 def test_an_idle_engine_stands_still_lawfully() -> None:
-    life, play = Life(), Play()
-    play.run(life, 60)
+    life, play = calm(60)
     idle = life.rows(engine_requests_running=0.0, engine_requests_waiting=0.0)
     for _ in range(30):
         fresh = life.rows()
@@ -132,8 +126,7 @@ def test_an_idle_engine_stands_still_lawfully() -> None:
 
 
 def test_signals_that_always_came_and_stop_make_telemetry_stale() -> None:
-    life, play = Life(), Play()
-    play.run(life, 60)
+    life, play = calm(60)
     for _ in range(15):
         rows = life.rows()
         del rows[GPU, "gpu.sm_active"], rows[GPU, "gpu.dram_active"]
@@ -144,16 +137,14 @@ def test_signals_that_always_came_and_stop_make_telemetry_stale() -> None:
 
 
 def test_a_jump_over_time_in_which_nobody_spoke_blames_nobody() -> None:
-    life, play = Life(), Play()
-    play.run(life, 60)
+    life, play = calm(60)
     play.feed(life.rows(), skip=3000)
     play.run(life, 10)
     assert coverage(play) == []
 
 
 def test_samples_that_come_only_after_their_tick_make_telemetry_stale() -> None:
-    life, play = Life(), Play()
-    play.run(life, 30)
+    life, play = calm(30)
     for _ in range(4):
         rows = life.rows()
         late = SampleBatch.from_rows(
@@ -164,8 +155,7 @@ def test_samples_that_come_only_after_their_tick_make_telemetry_stale() -> None:
 
 
 def test_what_is_known_and_never_heard_is_said_in_the_end_where_others_speak() -> None:
-    gpus = (GPU, PEER)
-    life, play = Life(), Play(topology=fleet(gpus=gpus))
+    life, play = Life(), Play(topology=fleet(gpus=(GPU, PEER)))
     play.run(life, 31)
     assert coverage(play) == []
     play.feed(life.rows(), skip=329)
@@ -182,8 +172,7 @@ def seen() -> tuple[CoverageView, TopologyView]:
 
 def test_the_view_remembers_what_is_not_seen(seen: tuple[CoverageView, TopologyView]) -> None:
     view, topology = seen
-    life, play = Life(), Play()
-    play.run(life, 30)
+    life, play = calm(30)
     for _ in range(10):
         play.feed(without(life.rows(), ENGINE))
     for finding in play.findings:
@@ -203,8 +192,7 @@ def test_the_silence_of_a_node_covers_all_that_is_in_it(
     seen: tuple[CoverageView, TopologyView],
 ) -> None:
     view, topology = seen
-    life, play = Life(), Play()
-    play.run(life, 30)
+    _, play = calm(30)
     for _ in range(10):
         play.feed()
     for finding in play.findings:

@@ -23,9 +23,9 @@ from fleetmend.views.topology import TopologyView
 from tests.unit.detection.play import (
     ENGINE,
     GPU,
-    Life,
     Play,
     accusing,
+    calm,
     closed,
     fleet,
     names,
@@ -34,8 +34,7 @@ from tests.unit.detection.play import (
 
 
 def after_calm(**changed: float) -> Play:
-    life, play = Life(), Play()
-    play.run(life, 50)
+    life, play = calm(50)
     play.run(life, 12, **changed)
     return play
 
@@ -171,8 +170,7 @@ def test_a_queue_alone_or_a_quiet_hour_alone_is_not_that(changed: dict[str, floa
 def growing(
     step: float, *, seconds: int = 20, noise: float = 0.0, **changed: float
 ) -> list[Finding]:
-    life, play = Life(), Play()
-    play.run(life, 20)
+    life, play = calm(20)
     for at in range(seconds):
         wobble = noise if at % 2 else -noise
         play.run(life, 1, engine_memory_allocated=28e9 + at * step + wobble, **changed)
@@ -193,15 +191,13 @@ def test_memory_that_creeps_or_swings_is_not_one(step: float, noise: float) -> N
 
 
 def test_memory_that_jumps_once_is_not_one() -> None:
-    life, play = Life(), Play()
-    play.run(life, 20)
+    life, play = calm(20)
     play.run(life, 30, engine_memory_allocated=60e9)
     assert not opened(play.findings, reason="monotone_growth")
 
 
 def test_a_leak_that_ends_closes() -> None:
-    life, play = Life(), Play()
-    play.run(life, 20)
+    life, play = calm(20)
     for at in range(20):
         play.run(life, 1, engine_memory_allocated=28e9 + at * 1e9)
     play.run(life, 20)
@@ -209,8 +205,7 @@ def test_a_leak_that_ends_closes() -> None:
 
 
 def test_two_faults_in_a_row_on_one_entity_are_two_findings() -> None:
-    life, play = Life(), Play()
-    play.run(life, 50)
+    life, play = calm(50)
     play.run(life, 25, engine_ttft_p50=1.5)
     play.run(life, 12, engine_ttft_p50=1.5, engine_tpot_p50=0.3)
     found = {f.id: f for f in opened(play.findings) if f.detector == "baseline"}

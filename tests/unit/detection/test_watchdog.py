@@ -11,6 +11,7 @@ from tests.unit.detection.play import (
     Life,
     Play,
     Rows,
+    calm,
     fleet,
     line,
     names,
@@ -29,8 +30,7 @@ def watchdog(play: Play) -> list[Finding]:
 
 
 def test_a_silent_engine_with_its_memory_held_and_its_gpu_idle_hangs() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     for _ in range(6):
         play.feed(silent(life.rows(**IDLE), ENGINE))
     finding = watchdog(play)[0]
@@ -43,8 +43,7 @@ def test_a_silent_engine_with_its_memory_held_and_its_gpu_idle_hangs() -> None:
 
 
 def test_a_silent_engine_whose_memory_was_given_back_has_crashed() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     gone = {**IDLE, "gpu_memory_used": 6e8, "gpu_memory_free": 149e9, "gpu_sm_clock": 345.0}
     for _ in range(6):
         play.feed(silent(life.rows(**gone), ENGINE))
@@ -53,16 +52,14 @@ def test_a_silent_engine_whose_memory_was_given_back_has_crashed() -> None:
 
 
 def test_an_engine_that_cannot_be_scraped_while_its_gpu_works_has_not_hung() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     for _ in range(20):
         play.feed(silent(life.rows(), ENGINE))
     assert watchdog(play) == []
 
 
 def test_an_engine_without_work_that_falls_silent_has_not_hung() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40, engine_requests_running=0.0, engine_requests_waiting=0.0)
+    life, play = calm(40, engine_requests_running=0.0, engine_requests_waiting=0.0)
     for _ in range(20):
         play.feed(silent(life.rows(**IDLE), ENGINE))
     assert watchdog(play) == []
@@ -74,8 +71,7 @@ def stuck(life: Life, play: Play, seconds: int, **changed: float) -> None:
 
 
 def test_work_in_hand_and_no_tokens_on_an_idle_gpu_is_a_stall() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     stuck(life, play, 5, **IDLE)
     (finding,) = watchdog(play)
     assert (finding.entity, finding.reason) == (ENGINE, "stalled")
@@ -83,22 +79,19 @@ def test_work_in_hand_and_no_tokens_on_an_idle_gpu_is_a_stall() -> None:
 
 
 def test_no_tokens_for_a_while_with_a_busy_gpu_is_a_long_prefill() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     stuck(life, play, 15, gpu_sm_active=0.9, gpu_utilization=1.0)
     assert watchdog(play) == []
 
 
 def test_a_full_queue_is_no_hang_as_long_as_tokens_come() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     play.run(life, 30, engine_requests_waiting=200.0, engine_requests_running=64.0)
     assert watchdog(play) == []
 
 
 def test_without_a_second_witness_one_must_stand_for_longer_and_is_believed_less() -> None:
-    life, play = Life(gpus=()), Play(topology=fleet(gpus=()))
-    play.run(life, 40)
+    life, play = calm(40, gpus=())
     stuck(life, play, 7)
     assert watchdog(play) == []
     stuck(life, play, 2)
@@ -108,8 +101,7 @@ def test_without_a_second_witness_one_must_stand_for_longer_and_is_believed_less
 
 
 def test_frozen_gauges_with_a_refused_probe_are_a_crash() -> None:
-    life, play = Life(gpus=()), Play(topology=fleet(gpus=()))
-    play.run(life, 40, engine_probe_status=200.0)
+    life, play = calm(40, gpus=(), engine_probe_status=200.0)
     stuck(life, play, 6, engine_probe_status=503.0)
     finding = watchdog(play)[-1]
     assert finding.reason == "crashed"
@@ -118,8 +110,7 @@ def test_frozen_gauges_with_a_refused_probe_are_a_crash() -> None:
 
 
 def test_a_death_in_the_log_explains_the_silence_after_it() -> None:
-    life, play = Life(gpus=()), Play(topology=fleet(gpus=()))
-    play.run(life, 40)
+    life, play = calm(40, gpus=())
     play.feed(silent(life.rows(), ENGINE), events=[line("worker_died", 40.5)])
     for _ in range(5):
         play.feed(silent(life.rows(), ENGINE))
@@ -129,8 +120,7 @@ def test_a_death_in_the_log_explains_the_silence_after_it() -> None:
 
 
 def test_an_oom_kill_on_the_node_explains_an_engine_that_falls_silent_and_no_other() -> None:
-    life, play = Life(), Play()
-    play.run(life, 40)
+    life, play = calm(40)
     play.feed(life.rows(), events=[line("oom_kill", 40.5, subject=NODE)])
     play.run(life, 5)
     assert watchdog(play) == []
