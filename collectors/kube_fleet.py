@@ -27,7 +27,7 @@ from fleetmend.settings.collectors import KubernetesSettings
 SOURCE = "collector/kubernetes"
 _SHARED = frozenset({EntityKind.POOL, EntityKind.RACK, EntityKind.ZONE, EntityKind.MODEL})
 """Entities that many objects name: they outlive each of them."""
-_DESCRIBED_CHANGES = {"driver": "driver", "kernel": "kernel"}
+_DESCRIBED_CHANGES = {"driver": "driver", "kernel": "kernel", "boot": "boot"}
 """Attributes of a node whose change is an event, and what the event calls it."""
 
 

@@ -81,6 +81,7 @@ def describe_node(obj: Object, cluster: str, settings: KubernetesSettings) -> De
         "product": labels.get(_PRODUCT, ""),
         "driver": labels.get(_DRIVER, ""),
         "kernel": _text(obj, "status", "nodeInfo", "kernelVersion"),
+        "boot": _text(obj, "status", "nodeInfo", "bootID"),
         "unschedulable": "true" if _at(obj, "spec", "unschedulable") else "",
     }
     attributes = {key: value[:_TEXT_MAX] for key, value in place.items() if value}

@@ -1,10 +1,12 @@
 """Xids: GPU errors from the kernel log, driver events and, as a last resort, the exporter's gauge.
 
 Policy is the table `data/xid_policy.csv`. The same Xid from two channels is one finding. A sticky
-Xid that names a GPU is announced on arrival (PROVISIONAL); the tick confirms it under the same id.
+Xid that names a GPU is announced on arrival (PROVISIONAL); the tick confirms it under the same id,
+and it is repeated until the GPU has been reset (`sticky.py`).
 """
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -12,6 +14,7 @@ from pydantic import TypeAdapter
 from detection.base import Opinion
 from detection.frame import Frame
 from detection.rules import NAME
+from detection.rules.sticky import Sticky, StickyXids
 from detection.rules.tables import XidClass, XidPolicy, xid_policy
 from detection.symptoms import present
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
@@ -24,8 +27,8 @@ BURST_S = 180.0
 """Silence after which a burst is over (NVSentinel's burst window)."""
 APPLICATION_S = 60.0
 """The same for programs' faults: the program is gone or has been restarted by then."""
-STICKY_S = 10_800.0
-"""A sticky Xid stands for three hours without a word (NVSentinel), unless the node restarts."""
+_STANDS_S = 2.0
+"""Quiet time of a sticky Xid, which is repeated each tick while it stands."""
 TWIN_S = 2.0
 """Two channels tell of one Xid within this time."""
 
@@ -72,6 +75,7 @@ class XidRule:
         """(node, Xid, time) of kernel lines that name a node with several GPUs."""
         self._told: list[tuple[str, int, float]] = []
         """(node, Xid, time) that were found on a GPU."""
+        self._sticky = StickyXids()
 
     def observe(self, frame: Frame) -> list[Opinion]:
         """One opinion for each Xid of this tick; lines that name only a node wait for a twin that
@@ -92,7 +96,15 @@ class XidRule:
             known = said.get((gpu, code))
             if known is None or _rank(opinion) < _rank(known):
                 said[gpu, code] = opinion
-        return [*said.values(), *self._unnamed(frame), *_from_gauge(frame)]
+            policy = _policy(event, code)
+            if policy.sticky:
+                self._sticky.hear(_stands(opinion, policy, event.time_s))
+        still = [
+            _opinion(stands.entity, _policy_of(stands), stands.onset_s, stands.witness)
+            for stands in self._sticky.observe(frame)
+            if (stands.entity, stands.xid) not in said
+        ]
+        return [*said.values(), *still, *self._unnamed(frame), *_from_gauge(frame)]
 
     def _unnamed(self, frame: Frame) -> list[Opinion]:
         """Kernel lines for which no GPU was named in time are findings of the node."""
@@ -111,15 +123,16 @@ class XidRule:
         return opinions
 
     def snapshot(self) -> State:
-        """Lines that wait, and twins that may come."""
+        """Lines that wait, twins that may come, and what stands."""
         waiting: list[Json] = [[*entry] for entry in self._waiting]
         told: list[Json] = [[*entry] for entry in self._told]
-        return {"waiting": waiting, "told": told}
+        return {"waiting": waiting, "told": told, "sticky": self._sticky.snapshot()}
 
     def restore(self, state: State) -> None:
         """Become what `snapshot` saved."""
         self._waiting = _SAVED.validate_python(state["waiting"])
         self._told = _SAVED.validate_python(state["told"])
+        self._sticky.restore(cast(Json, state["sticky"]))
 
 
 def code_of(event: Event) -> int | None:
@@ -161,6 +174,22 @@ def _policy(event: Event, code: int) -> XidPolicy:
     return xid_policy(code)
 
 
+def _stands(opinion: Opinion, policy: XidPolicy, time_s: float) -> Sticky:
+    return Sticky(
+        opinion.entity,
+        policy.xid,
+        policy.title,
+        policy.kind,
+        opinion.witness,
+        onset_s=opinion.onset_s,
+        heard_s=time_s,
+    )
+
+
+def _policy_of(stands: Sticky) -> XidPolicy:
+    return XidPolicy(stands.xid, stands.title, stands.kind, sticky=True)
+
+
 def _heard(entity: EntityId, event: Event, code: int, tick: int) -> Opinion:
     policy, witness = _policy(event, code), witness_of(event)
     opinion = _opinion(entity, policy, event.time_s, witness)
@@ -186,7 +215,7 @@ def _opinion(entity: EntityId, policy: XidPolicy, time_s: float, witness: Witnes
 
 def _judgement(policy: XidPolicy) -> tuple[str, float, float]:
     if policy.sticky:
-        return "sticky_xid", 0.95, STICKY_S
+        return "sticky_xid", 0.95, _STANDS_S
     reason, confidence = _REASON.get(policy.kind, ("hardware_xid", 0.8))
     return reason, confidence, APPLICATION_S if policy.kind is XidClass.APPLICATION else BURST_S
 

@@ -224,6 +224,15 @@ def test_a_new_driver_is_a_change() -> None:
     assert (event.data["change"], event.data["what"]) == ("driver", "580.9")
 
 
+def test_another_boot_is_a_change() -> None:
+    one, first, second = fleet(), node(), node(version=2)
+    first["status"]["nodeInfo"]["bootID"] = "a"
+    second["status"]["nodeInfo"]["bootID"] = "b"
+    one.listed(Resource.NODES, [first], 1.0)
+    (event,) = told(one.changed(Resource.NODES, second, 2.0), EventType.CHANGE)
+    assert (event.data["change"], event.data["what"]) == ("boot", "b")
+
+
 def test_another_image_of_the_same_controller_is_a_rollout() -> None:
     one = fleet()
     one.listed(Resource.PODS, [pod("llama-0"), pod("llama-1")], 1.0)
