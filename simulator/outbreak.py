@@ -84,7 +84,7 @@ class Outbreak:
             on_call_s=at_s + lead_s + patience_s,
             strength=float(rng.uniform(0.85, 1.15)),
             tenant=int(rng.integers(min(LARGE_TENANTS, self._layout.settings.load.tenants))),
-            affected=self._reach.entities(spec.target, index),
+            affected=self._affected(spec, index),
             pending=list(spec.moments),
         )
         if Mend.RESTART in spec.mends:
@@ -143,6 +143,14 @@ class Outbreak:
         """Everything that was done to this fleet, in order of its start."""
         running = [_true(fault, None, None) for fault in self.open]
         return sorted(self._past + running, key=lambda t: (t.fault.started_at_s, t.fault.id))
+
+    def _affected(self, spec: FaultSpec, index: int) -> tuple[EntityId, ...]:
+        found = self._reach.entities(spec.target, index)
+        if any(press.all_ranks for press in spec.presses):
+            # Of a link, either end is right.
+            ranks = self._reach.ranks(spec.target, index)
+            found += tuple(self._layout.gpu_ids[int(gpu)] for gpu in ranks)
+        return tuple(dict.fromkeys(found))
 
     def _birth(self, engine: int) -> tuple[str, int]:
         return self._workload.uid[engine], int(self._workload.generation[engine])

@@ -464,6 +464,18 @@ def test_a_bad_rollout_is_announced_and_slows_what_it_has_reached() -> None:
     check(scene, up(E, "engine.tpot_p50", 0.5))
 
 
+def test_the_truth_names_whom_a_right_diagnosis_may_blame() -> None:
+    link, engine = play("nvlink_contention", seconds=5), play("engine_hang", seconds=5)
+    rack = play("rack_switch_failure", seconds=5)
+
+    assert {link.where[G], link.where[P], link.where[E]} <= set(link.fleet.truth()[0].affected)
+    assert engine.where[E] in engine.fleet.truth()[0].affected
+    assert {rack.target, rack.where[N]} <= set(rack.fleet.truth()[0].affected)
+    assert rack.fleet.truth()[0].cause == "rack_outage"
+    for scene in (link, engine):
+        assert scene.where[B] not in scene.fleet.truth()[0].affected
+
+
 def test_half_of_the_scheduled_faults_warn_first() -> None:
     """PCIe retries come before a card is lost; an injected fault comes at once."""
     spec = CATALOGUE["gpu_fallen_off_bus"]
