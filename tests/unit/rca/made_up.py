@@ -110,12 +110,13 @@ def finding(
     onset_s: float = START_S,
     state: FindingState = FindingState.OPEN,
     key: str = "",
+    score: float = 5.0,
 ) -> Finding:
     """A finding of symptoms written as `name direction`, strongest first."""
     made = []
     for text in symptoms:
         name, _, direction = text.partition(" ")
-        made.append(Symptom(name, Direction(direction or "present"), 5.0, onset_s))
+        made.append(Symptom(name, Direction(direction or "present"), score, onset_s))
     detector = detector or ("baseline" if reason == "level_shift" else "rules")
     tick = int(onset_s)
     return Finding(
