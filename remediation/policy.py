@@ -66,13 +66,6 @@ class Policy:
     shared_nodes_min: int = 3
     behind_max_s: float = 60.0
 
-    @property
-    def window_max_s(self) -> float:
-        """The longest window of any limit: how far back takings must be known, seconds."""
-        pools = [self.default, *self.pools.values()]
-        limits = [self.rack_limits, self.fleet_limits, *(pool.limits for pool in pools)]
-        return max(limit.window_s for limit in limits)
-
     def of_pool(self, pool: str) -> PoolPolicy:
         """The pool's own policy, or the default."""
         return self.pools.get(pool, self.default)

@@ -19,6 +19,7 @@ Role = Literal["responder", "approver", "policy-admin", "admin"]
 TargetKind = Literal["node", "engine", "entity"]
 
 PROBATION_MAX_S = 86_400.0
+BLAST_WINDOW_MAX_S = 86_400.0
 ACTIONS = actions()
 ON_NODES = frozenset({ActionKind.CORDON, ActionKind.UNCORDON, ActionKind.DRAIN})
 ON_ENGINES = frozenset({ActionKind.ENGINE_RESTART, ActionKind.EJECT, ActionKind.RESTORE})
@@ -93,7 +94,7 @@ class Blast(_Part):
     """Units that it may hold out at once."""
     taken_max: int = Field(ge=0, le=10_000)
     """Units that it may take within `window_s`."""
-    window_s: float = Field(default=3600.0, gt=0)
+    window_s: float = Field(default=3600.0, gt=0, le=BLAST_WINDOW_MAX_S)
     """Seconds that a taken unit counts."""
 
 

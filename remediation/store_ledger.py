@@ -25,6 +25,7 @@ from fleetmend.store import Store, Transaction
 from remediation.gather import Books, TakenUnit
 from remediation.ledger import Brief, Detail, Entry
 from remediation.publish import action_row
+from remediation.runbook import BLAST_WINDOW_MAX_S
 from remediation.session import OVER, TAKES, check_session, check_step, record_of
 
 COUNTED = frozenset({StepState.INTENDED, StepState.DONE, StepState.FOUND_DONE, StepState.FAILED})
@@ -46,11 +47,13 @@ class StoreLedger:
     """Implements `remediation.ledger.Ledger`."""
 
     def __init__(self, store: Store, clock: Clock, *, role: str, taken_window_s: float) -> None:
-        """`role` signs the audit records; `taken_window_s` is the longest window of any limit."""
+        """`role` signs the audit records; `taken_window_s` is the longest window of any limit in
+        the settings."""
         self._store = store
         self._clock = clock
         self._actor = f"fleetmend/{role}"
-        self._window_s = taken_window_s
+        # Runbooks have windows of their own beside those of the settings.
+        self._window_s = max(taken_window_s, BLAST_WINDOW_MAX_S)
         self._plans: dict[tuple[str, int], Plan] = {}
 
     def claim(self, worker: str, *, now_s: float, lease_s: float) -> Session | None:

@@ -1,7 +1,6 @@
-"""Remediation wired as the composition root wires it: from a record in the log to a cordoned node,
-and on when a part fails."""
+"""Intake and executor in turn: from a record in the log to a cordoned node, and on when the log
+fails."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,10 @@ from fleetmend.streams.codec import decode
 from fleetmend.streams.port import Outgoing, Payload
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import Topic
-from remediation.absent import AbsentCluster
-from remediation.assemble import Outside, Remediation, assemble, halt_switch, real_outside
-from remediation.policy import policy_from
+from remediation.intake import Intake
+from remediation.mender import Mender
+from remediation.proposals import Proposals
+from remediation.publish import publish_actions
 from remediation.sample import NOW_S, gpu_id, node_id, sample_incident
 from tests.unit.remediation.bench import BOTH, RUNBOOKS, Bench, quiet
 
@@ -36,18 +36,15 @@ class Room:
     def __init__(self, bench: Bench, folder: Path) -> None:
         self.bench = bench
         self.log = SqliteLog(str(folder / "log.db"), clock=bench.clock, partitions=1)
-        self.made: Remediation = assemble(
-            bench.settings,
-            store=bench.store,
+        intake = Intake(
             log=self.log,
             decode=decode,
+            store=bench.store,
+            picture=bench.picture,
+            proposals=Proposals(bench.picture.topology, RUNBOOKS, notify=quiet),
             clock=bench.clock,
-            outside=Outside(bench.cluster, bench.traffic, bench.engines),
-            halt=bench.halt,
-            runbooks=RUNBOOKS,
-            notify=quiet,
-            worker="w",
         )
+        self.made = Mender(intake, bench.executor, bench.picture)
         for number in range(2):
             self.say(
                 Topic.TOPOLOGY,
@@ -69,6 +66,7 @@ class Room:
     def rounds(self, count: int = 10) -> None:
         for _ in range(count):
             self.made.step()
+            publish_actions(self.bench.store, self.log, self.bench.clock)
             self.bench.clock.sleep(1.0)
             self.bench.cluster.settle()
             self.say(Topic.INCIDENTS, Mark("rca", self.bench.clock.now_s()))
@@ -87,7 +85,6 @@ def room(bench: Bench, tmp_path: Path) -> Iterator[Room]:
 
 def test_from_a_record_in_the_log_to_the_cluster_and_back(room: Room) -> None:
     room.say(Topic.INCIDENTS, INCIDENT, Mark("rca", NOW_S))
-    room.made.start()
     room.rounds()
     assert room.bench.cluster.changes == ["quarantine node-0", "evict engine-0"]
     assert room.states() == [SessionState.HOLDING]
@@ -104,7 +101,6 @@ def test_from_a_record_in_the_log_to_the_cluster_and_back(room: Room) -> None:
 
 def test_while_the_log_fails_nothing_is_taken_and_all_is_given_back(room: Room) -> None:
     room.say(Topic.INCIDENTS, INCIDENT, Mark("rca", NOW_S))
-    room.made.start()
     room.rounds()
     second = room.bench.lost_gpu(entity=gpu_id(1), incident_id="i-second")
     room.bench.resolve(INCIDENT.id)
@@ -113,29 +109,14 @@ def test_while_the_log_fails_nothing_is_taken_and_all_is_given_back(room: Room) 
         raise StreamError("no broker")
 
     room.log.read = broken  # type: ignore[method-assign, assignment]
-    stop = threading.Event()
-    rounds = iter(range(400))
-    really = room.bench.clock.wait
-
-    def wait(event: threading.Event, timeout_s: float) -> bool:
-        if next(rounds, None) is None:
-            stop.set()
-        return really(event, timeout_s)
-
-    room.bench.clock.wait = wait  # type: ignore[method-assign]
-    room.made.run(stop)
+    for _ in range(10):
+        with pytest.raises(StreamError):
+            room.made.step()
+        room.bench.clock.sleep(1.0)
 
     assert room.states() == [SessionState.DONE]
     assert "catching_up" in room.bench.session(second.id).reason
     assert room.bench.cluster.changes[-1] == "release node-0"
-
-
-def test_the_settings_as_shipped_touch_nothing(bench: Bench, tmp_path: Path) -> None:
-    settings = RemediationSettings(halt_file=str(tmp_path / "var" / "halt.json"))
-
-    assert isinstance(real_outside(settings).cluster, AbsentCluster)
-    assert not halt_switch(settings, bench.clock).state().halted
-    assert policy_from(settings).of_pool("any").autonomy.value == "recommend"
 
 
 def test_a_lease_must_outlive_the_calls_that_are_made_under_it() -> None:

@@ -1,0 +1,47 @@
+"""Intake and executor in turn, in one thread, since they share the picture of the fleet.
+
+The composition root calls `step` in a loop. Whatever the log's trouble, sessions go on: with an
+old picture admission takes nothing, and what is due to be given back is.
+"""
+
+from fleetmend.errors import FleetError
+from remediation.execute import Executor
+from remediation.intake import Intake
+from remediation.picture import Picture
+
+TURNS_MAX = 50
+"""Turns of sessions in one step, before the log is looked at again."""
+
+
+class Mender:
+    """One round of remediation after the other."""
+
+    def __init__(self, intake: Intake, executor: Executor, picture: Picture) -> None:
+        self._intake = intake
+        self._executor = executor
+        self._picture = picture
+        self._started = False
+
+    def step(self) -> int:
+        """What is new, then turns of sessions; how much there was. Raises FleetError for trouble
+        with the log or the store, but only after the executor has had its turns."""
+        try:
+            taken = self._take_in()
+        except FleetError as trouble:
+            # Set again by the intake once it can read: until then what is known may be old.
+            self._picture.behind = f"the log cannot be read: {trouble.what}"
+            self._act()
+            raise
+        return taken + self._act()
+
+    def _take_in(self) -> int:
+        if not self._started:
+            self._intake.start()
+            self._started = True
+        return self._intake.step()
+
+    def _act(self) -> int:
+        turns = 0
+        while turns < TURNS_MAX and self._executor.run_once():
+            turns += 1
+        return turns
