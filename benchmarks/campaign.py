@@ -1,0 +1,58 @@
+"""`make campaign`: the long measurements, one after another; each writes its result file.
+
+What was measured at this commit already is not measured again, so an interrupted campaign goes on.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.machine import described
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One measurement."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+PARTS = (
+    Part("exposition", ("-m", "benchmarks.exposition")),
+    Part("streams", ("-m", "benchmarks.streams")),
+    Part("quality", ("-m", "benchmarks.quality")),
+    Part("cordon", ("-m", "benchmarks.cordon")),
+    Part("kills", ("-m", "pytest", "-q", "tests/flow"), {"FLEETMEND_KILL_SEEDS": "20"}),
+)
+
+
+def main() -> int:
+    """Run what is missing; the number of parts that failed."""
+    failed = 0
+    commit = described("campaign")["commit"]
+    for part in PARTS:
+        marker = RESULTS / f"{part.name}.json"
+        if marker.exists() and json.loads(marker.read_text()).get("commit") == commit:
+            print(f"{part.name}: measured at this commit")
+            continue
+        print(f"{part.name} ...", flush=True)
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, *part.command], cwd=ROOT, env={**os.environ, **part.environment}
+        )
+        failed += done.returncode != 0
+        print(f"{part.name}: exit {done.returncode} after {time.monotonic() - started:.0f} s")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
