@@ -3,7 +3,7 @@ say what its lines are."""
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from collectors.announce import observed
 from collectors.logs import LogEvents, LogLine
@@ -17,6 +17,11 @@ _POLL_S = 0.1
 """Seconds between looks at the log."""
 _SLACK_S = 0.5
 """How far a mark stays behind: a record's time is the boot time plus its age, and both round."""
+_MARK_S = 0.5
+"""Least event time between two marks: there are as many logs as nodes, and a tick is a second."""
+_NAME_S = 5.0
+"""Seconds that an event about a GPU waits for somebody to say which GPU has this address: after a
+start the log may be read before the first scrape."""
 _HEARTBEAT_S = 10.0
 _WINDOW_S = 60.0
 
@@ -64,8 +69,10 @@ class LogFollower:
         to_line: ToLine,
         events: LogEvents,
         per_minute_max: int,
+        backlog: Sequence[str] = (),
     ) -> None:
-        """`name` of the collector; `observes`: node or engine whose log it is."""
+        """`name` of the collector; `observes`: node or engine whose log it is; `backlog`: lines to
+        read before those of the tail."""
         self._name = name
         self._cluster = cluster
         self._node = node
@@ -76,6 +83,9 @@ class LogFollower:
         self._to_line = to_line
         self._events = events
         self._cap = RateCap(per_minute_max=per_minute_max)
+        self._backlog = list(backlog)
+        self._nameless: deque[tuple[float, Event]] = deque()
+        """Events that wait for a name, and until when."""
         self._lines = 0
         self._heartbeat_s = float("-inf")
         self._marked_s = float("-inf")
@@ -95,18 +105,35 @@ class LogFollower:
     def poll(self) -> None:
         """Send the events of the lines that came, a heartbeat now and then, and a mark."""
         now_s = self._clock.now_s()
-        for text in self._tail.poll():
+        self._name_waiting(now_s)
+        lines, self._backlog = [*self._backlog, *self._tail.poll()], []
+        for text in lines:
             self._lines += 1
             event = self._events.event(self._to_line(text, now_s))
-            if event is not None and self._cap.admit(_kind(event), now_s):
+            if event is None or not self._cap.admit(_kind(event), now_s):
+                continue
+            if self._events.nameless(event):
+                self._nameless.append((now_s + _NAME_S, event))
+            else:
                 self._sink.event(event)
         if now_s - self._heartbeat_s >= _HEARTBEAT_S:
             self._heartbeat_s = now_s
             self._sink.event(self._heartbeat(now_s))
-        mark_s = now_s - _SLACK_S
-        if mark_s > self._marked_s:
+        waiting_s = (event.time_s for _, event in self._nameless)
+        mark_s = min(now_s - _SLACK_S, *waiting_s, float("inf"))
+        if mark_s - self._marked_s >= _MARK_S:
             self._marked_s = mark_s
             self._sink.mark(mark_s)
+
+    def _name_waiting(self, now_s: float) -> None:
+        """Send what has waited for a name: with it, or without when it does not come."""
+        waiting, self._nameless = self._nameless, deque()
+        for until_s, event in waiting:
+            named = self._events.named(event)
+            if now_s >= until_s or not self._events.nameless(named):
+                self._sink.event(named)
+            else:
+                self._nameless.append((until_s, event))
 
     def _heartbeat(self, now_s: float) -> Event:
         source = f"collector/{self._name}"

@@ -4,6 +4,7 @@ The composition root runs one for each kernel log of the settings. The sender of
 it is worth: only facility 0 is the kernel (see `collectors.kernel_lines`).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from collectors.logs import LogEvents, LogLine
 from collectors.naming import Resolve
 from collectors.signatures import Channel
 from collectors.sink import Sink
-from collectors.tail import Tail, open_tail
+from collectors.tail import Tail, held_lines, open_tail
 from fleetmend.clock import Clock
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityKind, entity_id
@@ -22,6 +23,8 @@ from fleetmend.settings.collectors import KernelLogSettings
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _UPTIME = Path("/proc/uptime")
+_DISORDER_S = 1.0
+"""Processors print with clocks of their own: a record may look a little older than the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,24 @@ def this_boot(clock: Clock, *, boot_id: Path = _BOOT_ID, uptime: Path = _UPTIME)
         raise BadInput(str(error), where=f"{boot_id}, {uptime}") from error
 
 
+def missed(lines: Iterable[str], *, boot: Boot, now_s: float, look_back_s: float) -> list[str]:
+    """Of the lines that the log holds already, those of this boot and of the last `look_back_s`
+    seconds: what was printed while nobody followed. Lines without a time cannot be told apart from
+    what was read long ago, and are left."""
+    found: list[str] = []
+    last_s = float("-inf")
+    for line in lines:
+        since_s = parse_kernel_line(line).since_boot_s
+        if since_s is None:
+            continue
+        if since_s < last_s - _DISORDER_S:  # what came before was printed by an earlier boot
+            found = []
+        last_s = since_s
+        if now_s - look_back_s <= boot.at_s + since_s <= now_s + _DISORDER_S:
+            found.append(line)
+    return found
+
+
 def kernel_log(
     settings: KernelLogSettings,
     *,
@@ -56,7 +77,8 @@ def kernel_log(
     tail: Tail | None = None,
 ) -> LogFollower:
     """A follower of a kernel log. `resolve`: from `<node>/pci:<address>` to the GPU; `from_start`:
-    also what the log holds already. Raises BadInput when the log cannot be opened."""
+    also all that the log holds already, instead of the newest of it. Raises BadInput when the log
+    cannot be opened."""
 
     def to_line(text: str, now_s: float) -> LogLine:
         kernel = parse_kernel_line(text)
@@ -69,6 +91,13 @@ def kernel_log(
         witness = kernel.witness(untold=Witness(settings.untold))
         return LogLine(at_s, settings.node, Channel.KERNEL, kernel.text, witness, identity=identity)
 
+    path, backlog = Path(settings.path), list[str]()
+    if tail is None:
+        # Opened first: what is printed in between is read twice and told once.
+        tail = open_tail(path, from_start=from_start)
+        if not from_start:
+            now_s, back_s = clock.now_s(), settings.look_back_s
+            backlog = missed(held_lines(path), boot=boot, now_s=now_s, look_back_s=back_s)
     return LogFollower(
         name=f"kmsg-{settings.node}",
         cluster=cluster,
@@ -76,7 +105,8 @@ def kernel_log(
         observes=entity_id(cluster, EntityKind.NODE, settings.node),
         sink=sink,
         clock=clock,
-        tail=tail or open_tail(Path(settings.path), from_start=from_start),
+        tail=tail,
+        backlog=backlog,
         to_line=to_line,
         events=LogEvents(cluster=cluster, resolve=resolve),
         per_minute_max=per_minute_max,

@@ -4,11 +4,11 @@ Only lines of the catalogue become events; the rest is dropped unread. The same 
 gives the same event id, and is let through once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collectors.naming import Resolve, pci_address, pci_alias
 from collectors.signatures import LINE_MAX, Channel, Match, match_line
-from fleetmend.model.entities import EntityId, EntityKind, entity_id
+from fleetmend.model.entities import EntityId, EntityKind, entity_id, kind_of
 from fleetmend.model.events import Event, EventType, Witness, event_id
 
 _REMEMBERED = 4096
@@ -62,6 +62,19 @@ class LogEvents:
             node=line.node,
             data=_data(line, match),
         )
+
+    def nameless(self, event: Event) -> bool:
+        """Whether an event speaks of a GPU by an address that nobody bears (yet)."""
+        return (
+            kind_of(event.subject) is EntityKind.NODE
+            and event.data.get("signature", event.type) in _ABOUT_A_GPU | {EventType.XID}
+            and "pci" in event.data
+        )
+
+    def named(self, event: Event) -> Event:
+        """The same event, about the GPU itself when its address has become known."""
+        gpu = self._resolve(pci_alias(event.node, str(event.data["pci"])))
+        return event if gpu is None else replace(event, subject=gpu)
 
     def _subject(self, line: LogLine, match: Match) -> EntityId:
         """As precisely as the line tells: GPU, switch, engine, else the node."""

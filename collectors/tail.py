@@ -41,6 +41,33 @@ def open_tail(path: Path, *, from_start: bool) -> Tail:
     )
 
 
+def held_lines(path: Path) -> list[str]:
+    """The whole lines that a log holds already: the newest mebibyte of a file, all of a device;
+    none when there is no such log. Raises BadInput when it cannot be read."""
+    try:
+        if not stat.S_ISCHR(path.stat().st_mode):
+            return _newest_lines(path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BadInput(error.strerror or str(error), where=str(path)) from error
+    device = KmsgTail(path, from_start=True)
+    lines: list[str] = []
+    while records := device.poll():
+        lines += records
+    device.close()
+    return lines
+
+
+def _newest_lines(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        start = max(0, os.fstat(file.fileno()).st_size - READ_MAX)
+        file.seek(start)
+        lines = file.read(READ_MAX).split(b"\n")
+    # The last has no end yet, and the first may have lost its beginning.
+    return [line.decode("utf-8", "replace") for line in lines[1 if start else 0 : -1]]
+
+
 class FileTail:
     """A file that is appended to; it may be missing, replaced (rotation) or cut short."""
 

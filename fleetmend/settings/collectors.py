@@ -54,6 +54,10 @@ class KernelLogSettings(Section):
     untold: Literal["application_log", "kernel_log"] = "application_log"
     """What a line without a facility counts as. Only a file that nobody but the kernel's own
     logger writes may say `kernel_log`; /dev/kmsg always tells."""
+    look_back_s: float = Field(default=300.0, ge=0, le=600)
+    """Seconds of the log that are read again at start, so that what was printed while the collector
+    was down is not lost; what was told before is known by its number. 300: longer than a restart,
+    and detection knows events again for ten minutes."""
 
 
 class EngineLogSettings(Section):

@@ -8,6 +8,7 @@ import pytest
 
 from collectors.kmsg import kernel_log, this_boot
 from fleetmend.clock import SystemClock
+from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.events import EventType
 from fleetmend.settings.collectors import KernelLogSettings
 from tests.unit.collectors.fakes import ListSink
@@ -26,7 +27,7 @@ def test_what_user_space_writes_is_an_applications_word_whatever_it_claims(prior
         cluster="c",
         sink=sink,
         clock=clock,
-        resolve=lambda _: None,
+        resolve=lambda _: entity_id("c", EntityKind.GPU, "GPU-1"),
         boot=this_boot(clock),
         per_minute_max=1000,
     )

@@ -8,8 +8,9 @@ import pytest
 
 from collectors.engine_logs import engine_log
 from collectors.follow import LogFollower, RateCap
-from collectors.kmsg import Boot, kernel_log, this_boot
-from collectors.tail import FileTail, KmsgTail, Tail, open_tail
+from collectors.kmsg import Boot, kernel_log, missed, this_boot
+from collectors.naming import Resolve
+from collectors.tail import READ_MAX, FileTail, KmsgTail, Tail, held_lines, open_tail
 from fleetmend.clock import ManualClock
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
@@ -40,7 +41,9 @@ class ListTail:
 class Rig:
     """A follower of the kernel log of node n, at 1000 s, booted at 900 s."""
 
-    def __init__(self, *, boot: Boot = BOOT, per_minute_max: int = 100) -> None:
+    def __init__(
+        self, *, boot: Boot = BOOT, per_minute_max: int = 100, resolve: Resolve | None = None
+    ) -> None:
         self.clock = ManualClock(1000.0)
         self.sink = ListSink()
         self.tail = ListTail()
@@ -49,7 +52,7 @@ class Rig:
             cluster="c",
             sink=self.sink,
             clock=self.clock,
-            resolve=self.resolve,
+            resolve=resolve or self.resolve,
             boot=boot,
             per_minute_max=per_minute_max,
             tail=self.tail,
@@ -102,6 +105,68 @@ def test_the_same_record_is_one_event_also_after_a_restart_with_another_boot_tim
     assert other.sink.events[0].id not in ids
 
 
+def test_what_was_printed_while_nobody_followed_is_told_and_only_that(tmp_path: Path) -> None:
+    """A worker that was killed loses no Xid; what is older than the look back is long known."""
+    path = tmp_path / "kmsg"
+    lines = [f"4,6,10000000,-;{XID}", f"4,7,99500000,-;{XID}", f"[   99.600000] {XID}", XID]
+    path.write_text("\n".join(lines) + "\n4,8,999")
+    sink = ListSink()
+    follower = kernel_log(
+        KernelLogSettings(node="n", path=str(path), look_back_s=60.0),
+        cluster="c",
+        sink=sink,
+        clock=ManualClock(1000.0),
+        resolve=lambda _: GPU,
+        boot=BOOT,
+        per_minute_max=100,
+    )
+    follower.poll()
+    told = [e.time_s for e in sink.events if e.type is EventType.XID]
+    assert told == pytest.approx([999.5, 999.6])
+
+
+def test_what_an_earlier_boot_printed_is_left() -> None:
+    """Its records may be as many seconds old as this boot's, by their own count."""
+    before = [f"4,{n},{n}00000,-;{XID}" for n in range(900, 995)]
+    now = [f"4,1,98000000,-;{XID}", f"4,2,99000000,-;{XID}"]
+    assert missed([*before, *now], boot=BOOT, now_s=1000.0, look_back_s=600.0) == now
+
+
+def test_a_log_that_is_not_there_yet_holds_nothing(tmp_path: Path) -> None:
+    assert held_lines(tmp_path / "none") == []
+
+
+def test_of_a_long_file_only_the_newest_whole_lines_are_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "kmsg"
+    path.write_text("".join(f"{n:07d} {'x' * 91}\n" for n in range(20_000)))
+    lines = held_lines(path)
+    assert len(lines) == READ_MAX // 100
+    assert (len(lines[0]), lines[-1][:7]) == (99, "0019999")
+
+
+def test_an_event_waits_for_the_name_of_its_gpu_and_marks_wait_with_it() -> None:
+    """After a start a log may be read before the first scrape says which GPU has the address."""
+    known: dict[str, EntityId] = {}
+    rig = Rig(resolve=known.get)
+    assert rig.read(f"4,7,99500000,-;{XID}") == []
+    rig.clock.sleep(1.0)
+    assert rig.read() == []
+    assert rig.sink.marks == [999.5]
+    known["n/pci:0000:00:06"] = GPU
+
+    assert rig.read() == [(999.5, GPU, "kernel_log")]
+    rig.clock.sleep(1.0)
+    rig.read()
+    assert rig.sink.marks[-1] == pytest.approx(1001.5)
+
+
+def test_an_event_whose_gpu_nobody_names_is_about_its_node() -> None:
+    rig = Rig(resolve=lambda _: None)
+    rig.read(f"4,7,99500000,-;{XID}")
+    rig.clock.sleep(10.0)
+    assert rig.read() == [(999.5, entity_id("c", EntityKind.NODE, "n"), "kernel_log")]
+
+
 def test_a_burst_of_equal_xids_is_as_many_events() -> None:
     rig = Rig()
     assert len(rig.read(*(f"4,{i},99500000,-;{XID}" for i in range(5)))) == 5
@@ -128,13 +193,12 @@ def test_a_forged_flood_does_not_use_up_the_kernels_share() -> None:
     assert [witness for _, _, witness in told] == ["application_log"] * 3 + ["kernel_log"]
 
 
-def test_marks_stay_behind_and_never_go_back() -> None:
+def test_marks_stay_behind_and_never_go_back_and_are_few() -> None:
     rig = Rig()
-    for _ in range(5):
+    for _ in range(12):
         rig.read(f"4,1,{int((rig.clock.now_s() - 900.2) * 1e6)},-;x")
         rig.clock.sleep(0.1)
-    assert rig.sink.marks == sorted(rig.sink.marks)
-    assert rig.sink.marks[-1] == pytest.approx(999.9)
+    assert rig.sink.marks == pytest.approx([999.5, 1000.0, 1000.5])
 
 
 def test_a_silent_log_still_beats() -> None:
