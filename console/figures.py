@@ -33,6 +33,8 @@ def span(seconds: float) -> str:
             if i + 1 == len(_SPANS):
                 return f"{head:.0f}{unit}"
             small, small_unit = _SPANS[i + 1]
+            if head >= 1e5:
+                return f"{plain(head)}{unit}"
             return f"{head:.0f}{unit} {rest // small:02.0f}{small_unit}"
     return "0s"
 
@@ -42,6 +44,8 @@ def plain(value: float) -> str:
     if not math.isfinite(value):
         return "not a number"
     size = abs(value)
+    if size >= 1e15:
+        return f"{value:.3g}"
     if size >= 100 or value == round(value):
         return f"{value:,.0f}"
     if size >= 10:

@@ -91,8 +91,7 @@ class Guard:
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 _dress(message)
-                route = getattr(scope.get("route"), "path", "other")
-                self._answered(route, message["status"])
+                self._answered(_pattern(scope), message["status"])
             await send(message)
 
         problem = self._refusal(scope)
@@ -149,6 +148,14 @@ def _same_site(headers: Headers, host: str) -> bool:
         return False
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+
+
+def _pattern(scope: Scope) -> str:
+    """The pattern of the route that answered: few values, whatever is asked for. A route knows only
+    its own part of the path, so the API's are told from the pages' here."""
+    pattern = str(getattr(scope.get("route"), "path", "other"))
+    within = scope["path"].startswith("/api/") and not pattern.startswith("/api/")
+    return f"/api/v1{pattern}" if within and pattern != "other" else pattern
 
 
 def _dress(message: Message) -> None:

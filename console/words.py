@@ -85,8 +85,8 @@ ACTION: dict[ActionKind, str] = {
     ActionKind.UNCORDON: "Uncordon",
     ActionKind.DRAIN: "Drain",
     ActionKind.ENGINE_RESTART: "Restart engine",
-    ActionKind.EJECT: "Take from the router: engine",
-    ActionKind.RESTORE: "Give traffic back to engine",
+    ActionKind.EJECT: "Eject engine",
+    ActionKind.RESTORE: "Restore engine",
     ActionKind.NOTIFY: "Notify about",
 }
 

@@ -50,7 +50,7 @@ def head(case: IncidentCase, *, now_s: float) -> Head:
     incident = case.incident
     return Head(
         id=incident.id,
-        title=incident.title,
+        title=sentence(incident.title),
         severity=SEVERITY[incident.severity],
         severity_reason=incident.severity_reason,
         status=STATUS[incident.status],
@@ -69,6 +69,11 @@ def head(case: IncidentCase, *, now_s: float) -> Head:
             _first_action(case),
         ),
     )
+
+
+def sentence(text: str) -> str:
+    """A title as it begins a line."""
+    return text[:1].upper() + text[1:]
 
 
 def things(kinds: Counter[str]) -> str:
@@ -99,11 +104,14 @@ def _found(incident: Incident) -> Figure:
 
 def _cause(incident: Incident) -> Figure:
     if not incident.causes:
-        return Figure("First cause", "none", ABSTENTION[incident.abstention] or "not ranked yet")
-    first = incident.causes[0]
+        return Figure(
+            "First cause", "not named", ABSTENTION[incident.abstention] or "not ranked yet"
+        )
     said = ABSTENTION[incident.abstention]
-    note = said or humanise(first.cause)
-    return Figure("Cause score", percent(first.score), note, tone="warn" if said else "")
+    if said:
+        return Figure("First cause", "not named", said, tone="warn")
+    first = incident.causes[0]
+    return Figure("Cause score", percent(first.score), humanise(first.cause))
 
 
 def _affected(incident: Incident) -> Figure:

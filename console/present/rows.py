@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from console.figures import kind_word, name_of, percent
 from console.present.automation import automation
 from console.present.case import PlanCase
-from console.present.header import touched
+from console.present.header import sentence, touched
 from console.present.plan import HELD, ask, phase
 from console.words import ABSTENTION, SEVERITY, STATUS, WAITS_FOR_PERSON, Word, humanise
 from fleetmend.model.incidents import Incident
@@ -49,7 +49,7 @@ def incident_row(incident: Incident, found: PlanCase | None) -> IncidentRow:
         automation=word,
         needs_me=word is WAITS_FOR_PERSON,
         provisional=incident.provisional,
-        title=incident.title,
+        title=sentence(incident.title),
         cause=said or (humanise(first.cause) if first else "no cause ranked yet"),
         percent=percent(first.score) if first and not said else "",
         scope=name_of(incident.entity),

@@ -50,7 +50,7 @@ _PAST: dict[ActionKind, str] = {
     ActionKind.UNCORDON: "uncordoned",
     ActionKind.DRAIN: "drained",
     ActionKind.ENGINE_RESTART: "restarted",
-    ActionKind.EJECT: "took from the router",
+    ActionKind.EJECT: "ejected",
     ActionKind.RESTORE: "gave traffic back to",
     ActionKind.NOTIFY: "told people about",
 }
@@ -59,7 +59,7 @@ _GERUND: dict[ActionKind, str] = {
     ActionKind.UNCORDON: "Uncordoning",
     ActionKind.DRAIN: "Draining",
     ActionKind.ENGINE_RESTART: "Restarting",
-    ActionKind.EJECT: "Taking from the router",
+    ActionKind.EJECT: "Ejecting",
     ActionKind.RESTORE: "Giving traffic back to",
     ActionKind.NOTIFY: "Telling people about",
 }
@@ -127,6 +127,8 @@ def expected(evidence: Evidence) -> str:
     """The expected range in words; empty when there is none."""
     low, high = evidence.expected_low, evidence.expected_high
     unit = reading_unit(evidence.symptom, evidence.unit)
+    if low is not None and low < 0 <= (high or 0):
+        low = None  # no signal goes below zero: the band only says where the top is
     if low is None and high is None:
         return ""
     if low is None:
@@ -179,7 +181,8 @@ def _deeds(case: IncidentCase) -> list[Sentence]:
             (
                 _text(f"{_GERUND[waiting.action]} "),
                 _entity(waiting.target),
-                Part(PartKind.STRONG, " waits for your approval"),
+                _text(" "),
+                Part(PartKind.STRONG, "waits for your approval"),
                 _text("."),
             )
         )

@@ -79,21 +79,34 @@ def from_audit(record: AuditRecord) -> TimelineItem:
 def audit_text(record: AuditRecord) -> str:
     """What a record says, in words."""
     detail = record.detail
-    if record.verb is AuditVerb.NOTE:
-        return str(detail.get("text", ""))
-    if record.verb is AuditVerb.VERDICT:
-        words = [refusal_word(refusal) for refusal in _refusals(record)]
-        return f"{_deed(detail)}: {'; '.join(words) or 'admitted'}".lstrip(": ")
-    if record.verb is AuditVerb.NOTIFIED and detail.get("text"):
-        return str(detail["text"])
+    match record.verb:
+        case AuditVerb.NOTE:
+            return _word(detail, "text")
+        case AuditVerb.VERDICT:
+            words = "; ".join(map(refusal_word, _refusals(record)))
+            return f"{_deed(detail)}: {words or 'admitted'}".lstrip(": ")
+        case AuditVerb.NOTIFIED if detail.get("text"):
+            return _word(detail, "text")
+        case AuditVerb.PLAN_PROPOSED if "version" in detail:
+            return f"{_word(detail, 'runbook')}, version {_word(detail, 'version')}"
+        case AuditVerb.SESSION_CHANGED:
+            return _told(detail, ("state", "reason", "why"))
     if "action" in detail:
-        said = [str(detail[key]) for key in _SAID if detail.get(key)]
-        return ": ".join([_deed(detail), *(humanise(word).lower() for word in said)])
+        return ": ".join(filter(None, (_deed(detail), _told(detail, _SAID))))
     return ", ".join(
         f"{key.replace('_', ' ')} {value}"
         for key, value in detail.items()
         if key not in _PLUMBING and value not in ("", None)
     )
+
+
+def _word(detail: Detail, key: str) -> str:
+    value = detail.get(key)
+    return "" if value is None else str(value)
+
+
+def _told(detail: Detail, keys: tuple[str, ...]) -> str:
+    return ": ".join(humanise(_word(detail, key)).lower() for key in keys if _word(detail, key))
 
 
 def _deed(detail: Detail) -> str:

@@ -5,6 +5,7 @@ const SI: [number, string][] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]]
 
 function plain(v: number): string {
   const size = Math.abs(v);
+  if (size >= 1e15) return v.toPrecision(3);
   if (size >= 100 || Number.isInteger(v)) return Math.round(v).toLocaleString("en-GB");
   if (size >= 10) return v.toFixed(1);
   return size >= 0.01 ? v.toFixed(2) : String(Number(v.toPrecision(2)));

@@ -51,9 +51,9 @@ def test_a_quantity_is_written_as_people_write_it(
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.text(max_size=50))
 def test_no_number_and_no_unit_breaks_a_page(value: float, unit: str) -> None:
-    assert len(quantity(value, unit)) < 400
-    assert span(value)
-    assert plain(value)
+    assert len(quantity(value, unit)) < 60
+    assert 0 < len(span(value)) < 30
+    assert 0 < len(plain(value)) < 30
 
 
 @given(st.text(max_size=600), st.integers(2, 80))

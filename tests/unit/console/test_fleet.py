@@ -81,11 +81,14 @@ def test_health_readiness_and_figures(empty: Bench) -> None:
     assert empty.client.get("/healthz").json() == {"ok": True}
     assert empty.client.get("/readyz").json()["store"] is True
     empty.client.get("/incidents/nope")
+    empty.client.get("/api/v1/incidents/nope")
     text = empty.client.get("/metrics").text
     assert (
         'fleetmend_console_requests_total{route="/incidents/{incident_id}",status="404"} 1.0'
         in text
     )
+    api = '{route="/api/v1/incidents/{incident_id}",status="404"}'
+    assert f"fleetmend_console_requests_total{api} 1.0" in text
     assert "fleetmend_console_audit_chain_whole 1.0" in text
 
 
