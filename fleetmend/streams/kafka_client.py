@@ -14,6 +14,9 @@ from fleetmend.errors import StreamError
 
 OPEN_TIMEOUT_MS = 10_000
 """How long a broker may take to answer for the first time."""
+RECONNECT_MS_MAX = 1_000
+"""Longest pause between attempts to reach a broker that is down. The library's 30 s would add half
+a minute to every restart of a broker."""
 
 
 def connect(make: Callable[..., Any], **configs: Any) -> Any:
@@ -30,7 +33,12 @@ def connect(make: Callable[..., Any], **configs: Any) -> Any:
 
     made = None
     try:
-        made = make(kafka_client=network, bootstrap_timeout_ms=OPEN_TIMEOUT_MS, **configs)
+        made = make(
+            kafka_client=network,
+            bootstrap_timeout_ms=OPEN_TIMEOUT_MS,
+            reconnect_backoff_max_ms=RECONNECT_MS_MAX,
+            **configs,
+        )
         return made
     finally:
         if made is None:

@@ -414,6 +414,22 @@ class TestFailures:
         rig.settle()
         assert rig.said()[:3] == ["provisional a", "provisional b", "cut 0"]
 
+    def test_a_log_that_cannot_be_reached_is_not_silence(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A broker that is down gives no records either; ticks must not close for that."""
+
+        def away(partition: TopicPartition) -> int:
+            raise StreamError("no broker")
+
+        rig.feed(event(0.1, "a"), mark(1.0))
+        rig.settle()
+        monkeypatch.setattr(rig.log.log, "end", away)
+        rig.clock.sleep(100.0)
+        with pytest.raises(StreamError):
+            rig.runner.step()
+        assert len(rig.stage.ticks) == 1
+
     def test_an_error_of_the_stage_is_passed_on_and_the_next_step_starts_again(
         self, rig: Rig
     ) -> None:
