@@ -47,6 +47,8 @@ class _Witnesses:
     """Heard, work in hand, no tokens for long enough to ask others."""
     stalled_long: Flags
     """The same for so long that nobody need be asked."""
+    stalled_longer: Flags
+    """Twice as long again."""
     refused: Flags
     has_gpu: Flags
     idle: Flags
@@ -97,7 +99,8 @@ class Watchdog:
             ("crashed", crashed, 0.9),
             ("hung", hung, 0.9),
             ("stalled", stalled, 0.9),
-            ("stalled", alone, 0.6),
+            ("stalled", alone & ~found.stalled_longer, 0.6),
+            ("stalled", alone & found.stalled_longer, 0.75),
         ):
             for row in np.flatnonzero(flags):
                 opinions.append(self._opinion(frame, engine, int(row), found, reason, confidence))
@@ -121,13 +124,15 @@ class Watchdog:
         lasting = self._stalls.holding(engine) & ~silent
         since = np.array([self._stalls.since(engine, row) for row in range(rows)])
         age_s = np.where(lasting, engine.tick - since + 1, 0) * frame.period_s
+        alone_s = np.maximum(self._alone_s, 3 * gap * frame.period_s)
         status = engine.now("engine.probe_status")
         bad = (status == 0) | (np.nan_to_num(status) >= _UNAVAILABLE)
         gpu, pairs = frame.blocks.get(EntityKind.GPU), frame.links.engine_gpu
         return _Witnesses(
             silent=silent,
             stalled=lasting & (age_s >= np.maximum(self._stall_s, gap * frame.period_s)),
-            stalled_long=lasting & (age_s >= np.maximum(self._alone_s, 3 * gap * frame.period_s)),
+            stalled_long=lasting & (age_s >= alone_s),
+            stalled_longer=lasting & (age_s >= 2 * alone_s),
             refused=self._refused.feed(engine, bad, np.isfinite(status)),
             has_gpu=np.isin(np.arange(rows), pairs.source),
             idle=_all(pairs, self._activity.idle(gpu), rows) if gpu else np.zeros(rows, bool),

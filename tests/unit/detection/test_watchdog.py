@@ -98,6 +98,8 @@ def test_without_a_second_witness_one_must_stand_for_longer_and_is_believed_less
     (finding,) = watchdog(play)
     assert finding.reason == "stalled"
     assert finding.confidence < 0.8
+    stuck(life, play, 8)
+    assert watchdog(play)[-1].confidence >= finding.confidence + 0.1
 
 
 def test_frozen_gauges_with_a_refused_probe_are_a_crash() -> None:
