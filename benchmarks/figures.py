@@ -55,9 +55,9 @@ def quality() -> str:
         for row in (*document["recordings"], document["total"], document["blind_timer"])
     ]
     return table(head, rows) + (
-        "\n\n`python -m benchmarks.quality`, on the recordings of `tests/data/recordings`. They were"
-        "\nat hand while the detectors were made, and they hold few calm minutes: other recordings"
-        "\nare the real judge. The blind timer opens as many incidents at even spacing."
+        "\n\n`python -m benchmarks.quality`, on the recordings of `tests/data/recordings`."
+        "\nThey were at hand while the detectors were made, and they hold few calm minutes: other"
+        "\nrecordings are the real judge. The blind timer opens as many incidents, evenly spaced."
     )
 
 

@@ -226,7 +226,7 @@ def embedded_json(samples: int, per_append: int) -> Figure:
         while position < rounds * AGENT_ROWS:
             left = file.parts[PLACE].next - position
             if not left:
-                time.sleep(0.001)  # noqa: TID251  # a benchmark waits in real time
+                time.sleep(0.001)  # a benchmark waits in real time
                 continue
             found = file.select({PLACE: position}, {PLACE: min(left, 1000)})
             columns([raw.value for raw in found])
@@ -450,7 +450,7 @@ def main() -> None:
         finally:
             broker.stop()
     document = {
-        "measured": datetime.now(UTC).date().isoformat(),  # noqa: TID251  # when, for the reader
+        "measured": datetime.now(UTC).date().isoformat(),  # when, for the reader
         "commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip(),
