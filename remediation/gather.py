@@ -25,7 +25,7 @@ from fleetmend.ports.halt import HaltState
 from remediation.facts import CapacityFacts, DomainFacts, DomainKind, Facts, Silence
 from remediation.picture import SILENCE_SYMPTOMS, Picture
 from remediation.place import engines_of, node_of
-from remediation.plan import leading_cause
+from remediation.plan import is_undecided, leading_cause
 from remediation.policy import Limits, Policy
 from remediation.runbook_files import Runbook
 
@@ -129,7 +129,10 @@ def cause_of(plan: Plan, incident: Incident) -> Cause | None:
 
 
 def _support(cause: Cause | None, incident: Incident) -> tuple[Evidence, ...]:
+    """The evidence for a cause that the diagnosis stands by; in doubt nobody is a witness."""
     supports = frozenset(cause.supports) if cause is not None else frozenset()
+    if is_undecided(incident):
+        supports = frozenset()
     return tuple(item for item in incident.evidence if item.id in supports)
 
 

@@ -40,11 +40,14 @@ def plan(
 
     The id depends on the incident alone. While runbook and steps stay the same `previous` is
     returned as it is; when they change, or with `renew` (a person's approval ran out), the version
-    is one higher.
+    is one higher. A diagnosis that has come into doubt keeps the plan that there is: what was done
+    stays done until another cause is named, and admission stops the rest (`remediation.gather`).
     """
     if incident.status in OVER:
         return None
     cause = leading_cause(incident)
+    if previous is not None and not renew and is_undecided(incident):
+        return previous
     entity = cause.entity if cause is not None else incident.entity
     place = Place(topology, entity)
     runbook = _choose(incident, cause, place, runbooks)
@@ -70,6 +73,11 @@ def plan(
     if previous is not None and not renew and _same_work(previous, proposed):
         return previous
     return proposed
+
+
+def is_undecided(incident: Incident) -> bool:
+    """Whether root cause analysis stands by no cause (any more)."""
+    return leading_cause(incident) is None or incident.abstention is not Abstention.NONE
 
 
 def leading_cause(incident: Incident) -> Cause | None:
@@ -126,7 +134,7 @@ def _choose(
         return place_in_list, runbook.file.rank, runbook.id
 
     context = context_of(incident, cause, place)
-    undecided = cause is None or incident.abstention is not Abstention.NONE
+    undecided = is_undecided(incident)
     for runbook in sorted(runbooks, key=order):
         if undecided and not _only_observes(runbook):
             continue  # without a cause that root cause analysis stands by, nothing is changed

@@ -7,7 +7,7 @@ import pytest
 from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp
 from fleetmend.model.events import Witness
 from fleetmend.model.findings import Direction, Finding, FindingState, Symptom
-from fleetmend.model.incidents import Incident
+from fleetmend.model.incidents import Abstention, Incident
 from fleetmend.model.plans import ActionKind, Autonomy, Effect, Plan, Session, SessionState, Step
 from fleetmend.ports.cluster import NodeState
 from fleetmend.ports.engine import EngineState
@@ -248,6 +248,15 @@ def test_evidence_that_does_not_support_the_cause_is_no_witness(asker: Asker) ->
     asker.incident = replace(asker.incident, causes=(cause,))
 
     assert asker.facts().witnesses == {Witness.KERNEL_LOG}
+
+
+def test_in_doubt_nobody_is_a_witness(asker: Asker) -> None:
+    """The plan stays, and what it has not done yet waits for the diagnosis."""
+    made = asker.made()
+    asker.incident = replace(asker.incident, abstention=Abstention.BLIND)
+    asker.made = lambda: made  # type: ignore[method-assign]
+
+    assert asker.facts().witnesses == frozenset()
 
 
 def test_the_lesser_of_pool_and_runbook_decides(asker: Asker) -> None:

@@ -136,6 +136,18 @@ def test_without_a_cause_that_is_stood_by_nothing_is_changed(changes: dict[str, 
     assert made.runbook == "observe-only"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"abstention": Abstention.SMALL_MARGIN}, {"abstention": Abstention.BLIND}, {"causes": ()}],
+)
+def test_a_diagnosis_in_doubt_keeps_the_plan_that_there_is(changes: dict[str, object]) -> None:
+    """A moment of doubt must not give a node back and take it again."""
+    first = plan(incident(), TOPOLOGY, RUNBOOKS, NOW_S)
+    doubtful = replace(incident(), **changes)  # type: ignore[arg-type]
+
+    assert plan(doubtful, TOPOLOGY, RUNBOOKS, NOW_S + 5, previous=first) is first
+
+
 def test_a_cause_that_was_ruled_out_does_not_lead() -> None:
     first = incident().causes[0]
     out = replace(first, role=CauseRole.RULED_OUT)
