@@ -36,6 +36,8 @@ class _Cursor:
         self.consumer = consumer
         self.next: dict[TopicPartition, int] = {}
         """The next offset of each partition that is assigned to it."""
+        self.thread = 0
+        """Who used it last."""
         self._prefix = prefix
 
     def stands_at(self, positions: Mapping[TopicPartition, int]) -> bool:
@@ -144,16 +146,24 @@ class KafkaReaders:
 
     def _take(self, positions: Mapping[TopicPartition, int]) -> _Cursor:
         """The idle consumer that stands at `positions`, else a new one, else the oldest."""
+        thread = threading.get_ident()
         with self._lock:
             if self._closed:
                 raise StreamError("the log is closed", where=self._where)
-            for cursor in reversed(self._idle):
-                if cursor.stands_at(positions):
-                    self._idle.remove(cursor)
-                    return cursor
+            there = [cursor for cursor in self._idle if cursor.stands_at(positions)]
+            exact = [cursor for cursor in there if cursor.next.keys() == positions.keys()]
+            own = [cursor for cursor in there if cursor.thread == thread]
+            # A reader that leaves partitions out for a while keeps its consumer, but it takes away
+            # none that stands there for another reader: that one would have to seek.
+            for cursor in (*(c for c in exact if c in own), *exact, *own):
+                self._idle.remove(cursor)
+                cursor.thread = thread
+                return cursor
             if len(self._idle) >= CONSUMERS_MAX:
                 return self._idle.pop(0)
-        return _Cursor(self._connect(), self._prefix)
+        cursor = _Cursor(self._connect(), self._prefix)
+        cursor.thread = thread
+        return cursor
 
     def _give_back(self, cursor: _Cursor) -> None:
         with self._lock:

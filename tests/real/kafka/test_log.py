@@ -89,6 +89,24 @@ def test_what_a_foreign_producer_writes_is_handed_over(kafka_bootstrap: str, pre
     assert (second.key, second.value) == ("\ufffd", b"")
 
 
+def test_several_readers_in_one_thread_keep_a_consumer_each(
+    kafka_bootstrap: str, prefix: str
+) -> None:
+    """Else each record would cost a reconnection or a seek. A consumer is one thread."""
+    log = KafkaLog(kafka_bootstrap, prefix=prefix, partitions=2, replication=1)
+    all_of_it = {place(): 0, place(1): 0}
+    part_of_it = {place(): 0}
+    for n in range(6):
+        log.append([mark(n), mark(n, partition=1)])
+        drain(log, part_of_it)
+        drain(log, all_of_it)
+        if n == 1:
+            threads = threading.active_count()
+    assert threading.active_count() == threads
+    assert (all_of_it, part_of_it) == ({place(): 6, place(1): 6}, {place(): 6})
+    log.close()
+
+
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.usefixtures("refusals")
 def test_a_broker_that_is_not_there_is_said_and_nothing_is_left_behind() -> None:
