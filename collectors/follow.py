@@ -83,7 +83,7 @@ class LogFollower:
         self._to_line = to_line
         self._events = events
         self._cap = RateCap(per_minute_max=per_minute_max)
-        self._backlog = list(backlog)
+        self._unread = deque(backlog)
         self._nameless: deque[tuple[float, Event]] = deque()
         """Events that wait for a name, and until when."""
         self._lines = 0
@@ -92,24 +92,23 @@ class LogFollower:
 
     def run(self, stop: threading.Event) -> None:
         """Follow until `stop` is set. Raises StreamError when the sink does, BadInput when the log
-        cannot be read."""
+        cannot be read; the next run goes on where this one ended."""
         for change in observed(self._cluster, self._name, [self._observes], self._clock.now_s()):
             self._sink.topology(change)
-        try:
-            while not stop.is_set():
-                self.poll()
-                self._clock.wait(stop, _POLL_S)
-        finally:
-            self._tail.close()
+        while not stop.is_set():
+            self.poll()
+            self._clock.wait(stop, _POLL_S)
+        self._tail.close()
 
     def poll(self) -> None:
         """Send the events of the lines that came, a heartbeat now and then, and a mark."""
         now_s = self._clock.now_s()
         self._name_waiting(now_s)
-        lines, self._backlog = [*self._backlog, *self._tail.poll()], []
-        for text in lines:
+        self._unread.extend(self._tail.poll())
+        while self._unread:
+            # Taken before it is sent: a sink that raises has kept what it was given.
+            event = self._events.event(self._to_line(self._unread.popleft(), now_s))
             self._lines += 1
-            event = self._events.event(self._to_line(text, now_s))
             if event is None or not self._cap.admit(_kind(event), now_s):
                 continue
             if self._events.nameless(event):
@@ -127,13 +126,13 @@ class LogFollower:
 
     def _name_waiting(self, now_s: float) -> None:
         """Send what has waited for a name: with it, or without when it does not come."""
-        waiting, self._nameless = self._nameless, deque()
-        for until_s, event in waiting:
+        for _ in range(len(self._nameless)):
+            until_s, event = self._nameless.popleft()
             named = self._events.named(event)
-            if now_s >= until_s or not self._events.nameless(named):
-                self._sink.event(named)
-            else:
+            if now_s < until_s and self._events.nameless(named):
                 self._nameless.append((until_s, event))
+            else:
+                self._sink.event(named)
 
     def _heartbeat(self, now_s: float) -> Event:
         source = f"collector/{self._name}"

@@ -8,6 +8,7 @@ own, which resumes from the last resource version and lists again when the serve
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +20,8 @@ from collectors.kube_objects import Object, version
 from collectors.sink import Sink
 from fleetmend.clock import Clock
 from fleetmend.errors import PortError
-from fleetmend.model.entities import EntityKind, entity_id
+from fleetmend.model.entities import EntityKind, TopologyChange, entity_id
+from fleetmend.model.events import Event
 from fleetmend.settings.collectors import KubernetesSettings
 
 _RETRY_S = (1.0, 30.0)
@@ -141,31 +143,34 @@ class KubernetesCollector:
         self._queue: queue.SimpleQueue[_Listed | _Watched] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._marked_s = float("-inf")
+        self._threads: list[threading.Thread] = []
+        self._news: deque[TopologyChange | Event] = deque()
+        """What was taken from objects and not told yet."""
         self.readers = tuple(
             ResourceReader(self._api, resource, watch_s=settings.watch_s, deliver=self._deliver)
             for resource in Resource
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Watch until `stop` is set. Raises StreamError when the sink does."""
+        """Watch until `stop` is set. Raises StreamError when the sink does; the watches go on
+        meanwhile, and the next run tells what has come."""
         whole = entity_id(self._cluster, EntityKind.CLUSTER, self._cluster)
         for change in observed(self._cluster, "kubernetes", [whole], self._clock.now_s()):
             self._sink.topology(change)
-        threads = [
-            threading.Thread(target=reader.run, args=(stop, self._clock), daemon=True)
-            for reader in self.readers
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            while not stop.is_set():
-                self._wake.clear()
-                self.poll()
-                self._clock.wait(self._wake, _NAP_S)
-        finally:
-            self._api.stop()
-            for thread in threads:
-                thread.join(_JOIN_S)
+        if not self._threads:
+            self._threads = [
+                threading.Thread(target=reader.run, args=(stop, self._clock), daemon=True)
+                for reader in self.readers
+            ]
+            for thread in self._threads:
+                thread.start()
+        while not stop.is_set():
+            self._wake.clear()
+            self.poll()
+            self._clock.wait(self._wake, _NAP_S)
+        self._api.stop()
+        for thread in self._threads:
+            thread.join(_JOIN_S)
 
     def poll(self) -> None:
         """Tell what has come since the last poll, and mark."""
@@ -176,10 +181,14 @@ class KubernetesCollector:
             except queue.Empty:
                 break
             news = self._take(delivered, at_s)
-            for change in news.changes:
-                self._sink.topology(change)
-            for event in news.events:
-                self._sink.event(event)
+            self._news.extend((*news.changes, *news.events))
+        while self._news:
+            # Taken before it is sent: a sink that raises has kept what it was given.
+            told = self._news.popleft()
+            if isinstance(told, Event):
+                self._sink.event(told)
+            else:
+                self._sink.topology(told)
         if at_s > self._marked_s:
             self._marked_s = at_s
             self._sink.mark(at_s)

@@ -84,16 +84,15 @@ class PrometheusCollector:
             self._sink.topology(change)
 
     def run(self, stop: threading.Event) -> None:
-        """Scrape until `stop` is set. Raises StreamError when the sink does."""
+        """Scrape until `stop` is set. Raises StreamError when the sink does; the next run goes
+        on where this one ended."""
         self.announce()
-        try:
-            while not stop.is_set():
-                self._wake.clear()
-                delay_s = self.poll()
-                self._clock.wait(self._wake, min(delay_s, _NAP_S))
-        finally:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._fetcher.close()
+        while not stop.is_set():
+            self._wake.clear()
+            delay_s = self.poll()
+            self._clock.wait(self._wake, min(delay_s, _NAP_S))
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._fetcher.close()
 
     def poll(self) -> float:
         """Hand over what is done, start what is due, mark; seconds until something is due."""
