@@ -42,7 +42,7 @@ def read_back(payload: Payload) -> Payload:
 
 
 @given(batches())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_batch_survives_the_wire(batch: SampleBatch) -> None:
     back = read_back(batch)
     assert isinstance(back, SampleBatch)
@@ -50,7 +50,7 @@ def test_a_batch_survives_the_wire(batch: SampleBatch) -> None:
 
 
 @given(plain_payloads)
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_everything_else_survives_the_wire(payload: Payload) -> None:
     assert read_back(payload) == payload
 
@@ -71,14 +71,14 @@ def test_what_an_earlier_version_wrote_is_still_read(name: str) -> None:
 
 
 @given(st.binary(max_size=400), st.sampled_from(sorted({type(p).__name__ for p in FIXED.values()})))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_random_bytes_are_bad_input_and_nothing_else(value: bytes, kind: str) -> None:
     with pytest.raises(BadInput, match=r"^events/0 offset 7"):
         decode(raw({"kind": kind}, value, offset=7))
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_flipped_byte_is_bad_input_or_another_valid_record(data: st.DataObject) -> None:
     payload = data.draw(st.sampled_from([FIXED[name] for name in sorted(FIXED)]))
     encoded = encode(payload)
@@ -90,7 +90,7 @@ def test_a_flipped_byte_is_bad_input_or_another_valid_record(data: st.DataObject
 
 
 @given(st.text(max_size=40), st.dictionaries(st.text(max_size=20), st.text(max_size=20)))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_unknown_kinds_are_bad_input(kind: str, headers: dict[str, str]) -> None:
     if kind in {type(p).__name__ for p in FIXED.values()}:
         return
@@ -202,7 +202,7 @@ class TestCloudEvents:
         assert unix_s(text) == 1_800_000_000.5
 
     @given(st.floats(0, 4e9))
-    @settings(max_examples=100)
+    @settings(max_examples=100, deadline=None)
     def test_a_time_moves_by_half_a_microsecond_at_most_and_only_once(self, time_s: float) -> None:
         once = unix_s(rfc3339(time_s))
         assert abs(once - time_s) <= 0.6e-6
@@ -317,7 +317,7 @@ class TestSampleBatches:
 
 
 @given(findings)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_encoding_is_stable(finding: Finding) -> None:
     """Byte-identical replays start here."""
     assert encode(finding) == encode(finding)

@@ -381,7 +381,7 @@ def summary(ticks: list[tuple[Cut, TickInput]]) -> list[tuple[Cut, list[object],
 
 
 @given(logs(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_the_cuts_do_not_depend_on_how_the_log_was_fetched(
     log: dict[TopicPartition, list[Payload]], data: st.DataObject
 ) -> None:
@@ -403,7 +403,7 @@ def test_the_cuts_do_not_depend_on_how_the_log_was_fetched(
 
 
 @given(logs())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_every_record_is_folded_once_and_in_its_own_tick_or_late(
     log: dict[TopicPartition, list[Payload]],
 ) -> None:
@@ -432,7 +432,7 @@ def times(payloads: Sequence[Payload]) -> list[float]:
 
 
 @given(logs())
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_ticks_rise_by_one_and_reached_never_falls(
     log: dict[TopicPartition, list[Payload]],
 ) -> None:

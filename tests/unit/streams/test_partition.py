@@ -1,6 +1,6 @@
 """Keys lie where Kafka's own clients put them, so both logs and foreign producers agree."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2 as kafkas_own
 
@@ -9,11 +9,13 @@ from fleetmend.streams.topics import Topic
 
 
 @given(st.binary(max_size=40))
+@settings(deadline=None)
 def test_the_hash_is_kafkas(data: bytes) -> None:
     assert murmur2(data) == kafkas_own(data)
 
 
 @given(st.text(st.characters(codec="utf-8")), st.integers(1, 256))
+@settings(deadline=None)
 def test_every_key_has_a_partition(key: str, partitions: int) -> None:
     assert 0 <= partition_of(key, partitions) < partitions
 

@@ -185,7 +185,7 @@ def test_events_of_a_node_share_a_partition_and_topology_its_cluster(
 
 
 @given(st.lists(batches(), min_size=1, max_size=5))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_joining_changes_no_sample(parts: list[SampleBatch]) -> None:
     whole = joined(parts)
     assert len(set(whole.entities)) == len(whole.entities)

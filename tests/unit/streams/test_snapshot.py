@@ -33,7 +33,7 @@ arrays: st.SearchStrategy[NDArray[Any]] = hnp.arrays(
     st.dictionaries(st.text(max_size=6), json_values, max_size=3),
     st.lists(arrays, max_size=3),
 )
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 def test_a_state_survives(
     place: object, values: dict[str, object], kept: list[NDArray[Any]]
 ) -> None:
@@ -74,7 +74,7 @@ def test_what_is_no_plain_state_is_refused(value: object) -> None:
 
 
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_one_changed_byte_is_noticed(data: st.DataObject) -> None:
     blob = pack({"tick": 3}, {"a": np.arange(9), "b": [1, 2]})
     place = data.draw(st.integers(0, len(blob) - 1))
@@ -84,6 +84,7 @@ def test_one_changed_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_random_bytes_are_no_snapshot(blob: bytes) -> None:
     with pytest.raises(BadInput):
         unpack(blob)

@@ -30,7 +30,7 @@ def rows(batch: SampleBatch) -> list[tuple[float, str, str, float]]:
 
 
 @given(times, st.sampled_from([0.1, 0.25, 1.0, 3.0]))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_every_sample_lies_in_its_tick_once(times_s: list[float], period_s: float) -> None:
     whole = record(times_s)
     assert isinstance(whole.payload, SampleBatch)
@@ -46,7 +46,7 @@ def test_every_sample_lies_in_its_tick_once(times_s: list[float], period_s: floa
 
 
 @given(times, st.integers(0, 20))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_what_is_older_than_the_first_tick_stays_together(times_s: list[float], first: int) -> None:
     parts = dict(by_tick(record(times_s), 1.0, first=first))
     assert all(tick >= first - 1 for tick in parts)
@@ -69,7 +69,7 @@ def test_the_order_within_a_tick_is_kept() -> None:
 
 
 @given(times, st.floats(0, 20))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_only_what_lies_in_the_future_is_taken_away(times_s: list[float], horizon_s: float) -> None:
     whole = record(times_s).payload
     kept, removed = without_future(whole, horizon_s)
