@@ -1,6 +1,7 @@
 """The pages beside the code say what is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 from fleetmend.model.plans import ActionKind
@@ -38,3 +39,14 @@ def test_the_page_of_the_room_names_every_module() -> None:
     named = set(re.findall(r"`([a-z_]+)`", ROOM))
 
     assert modules - named == set()
+
+
+def test_every_runbook_that_a_fault_class_names_is_there() -> None:
+    """Root cause names runbooks by id; a name without a file would silently mean the next best."""
+    here = {path.stem for path in (ROOT / "runbooks").glob("*.yaml")}
+    classes = sorted((ROOT / "rca" / "knowledge" / "classes").glob("*.toml"))
+
+    named = {path.stem: tomllib.loads(path.read_text())["runbooks"] for path in classes}
+
+    assert named
+    assert {name: ids for name, ids in named.items() if not set(ids) <= here} == {}
