@@ -48,15 +48,15 @@ def forget_ended(docket: Docket, scene: Scene) -> None:
         if case.backlogged:
             entities = sorted({seen.entity for seen in case.evidence})
             docket.ghosts.append(Ghost(entities, faded_at_s))
-        for key in case.keys & set(scene.observed):
-            docket.pending[key] = Pending(scene.now_s, spent=True)
+        for key in case.keys:
+            if key in scene.observed:
+                docket.pending[key] = Pending(scene.now_s, spent=True)
     docket.pending = dict(sorted(docket.pending.items()))
 
 
 def speaks(scene: Scene, case: Case) -> bool:
     """True while what has lasted since the fault began would still name it."""
-    held = case.keys
-    still = {key: seen for key, seen in scene.observed.items() if key in held}
+    still = {key: scene.observed[key] for key in case.keys if key in scene.observed}
     if case.root is None:
         return any(seen.onset_s <= case.opened_at_s for seen in still.values())
     left = lasting(replace(scene, observed=still), case.root, onset_s=case.onset_s)

@@ -17,6 +17,7 @@ def analyse(docket: Docket, turn: Turn) -> set[str]:
     """Change the docket by one tick; gives the ids of the cases in which something moved."""
     moved = sorting.refresh(docket, turn)
     moved |= sorting.sort_signs(docket, turn)
+    docket.index()
     for group, fresh, near in _groups(docket, turn):
         candidates = {h for key in group for h in turn.scene.hypotheses(key)}
         moved |= takeover.reconsider(docket, turn, candidates, near)

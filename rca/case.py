@@ -3,7 +3,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from fleetmend.model.entities import EntityId
@@ -54,6 +54,12 @@ class Case:
     def keys(self) -> set[Key]:
         """Everything it holds as evidence."""
         return {seen.key for seen in self.evidence}
+
+    @property
+    def entities(self) -> set[EntityId]:
+        """Everything it touches."""
+        touched = {seen.entity for seen in self.evidence}
+        return touched if self.root is None else touched | {self.root.entity}
 
     @property
     def live(self) -> bool:
@@ -116,6 +122,30 @@ class Docket:
         """Cases that have not ended, oldest first."""
         cases = (case for case in self.cases.values() if case.live)
         return sorted(cases, key=lambda case: (case.opened_at_s, case.id))
+
+    by_entity: dict[EntityId, list[Case]] = field(default_factory=dict)
+    """Active cases by the entities that they touch, as of the last `index`."""
+
+    def index(self) -> None:
+        """Note which active case touches which entity."""
+        self.by_entity = {}
+        for case in self.active:
+            self.note(case)
+
+    def note(self, case: Case) -> None:
+        """Add a case to the index."""
+        for entity in case.entities:
+            self.by_entity.setdefault(entity, []).append(case)
+
+    def near(self, entities: Iterable[EntityId]) -> list[Case]:
+        """Active cases that touch any of these entities, oldest first."""
+        found = {
+            case.id: case
+            for entity in entities
+            for case in self.by_entity.get(entity, ())
+            if case.live and case.faded_at_s is None
+        }
+        return sorted(found.values(), key=lambda case: (case.opened_at_s, case.id))
 
     @property
     def active(self) -> list[Case]:

@@ -4,8 +4,10 @@ Several findings and symptoms can show one sign; they count once, as strong as t
 because they are not independent. Called by `rca.stage`, each tick and on arrival.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from fleetmend.model.entities import EntityId, kind_of, split_entity_id
 from fleetmend.model.events import Witness
@@ -105,6 +107,18 @@ def merge(observations: Iterable[Observation]) -> dict[Key, Observation]:
             detail=held.detail,
         )
     return dict(sorted(merged.items()))
+
+
+def overlay(
+    observed: Mapping[Key, Observation], held: Iterable[Observation]
+) -> Mapping[Key, Observation]:
+    """What is seen now and what an incident holds besides, without copying what is seen."""
+    above: dict[Key, Observation] = {}
+    for seen in merge(held).values():
+        now = observed.get(seen.key)
+        above |= merge([seen] if now is None else [seen, now])
+    # A ChainMap writes to its first map only; the one below is never changed.
+    return ChainMap(above, cast(dict[Key, Observation], observed))
 
 
 class Ears:

@@ -18,6 +18,7 @@ class FleetGraph:
     def __init__(self) -> None:
         self._graph: nx.MultiDiGraph[EntityId] = nx.MultiDiGraph()
         self._reached: dict[tuple[EntityId, tuple[Step, ...], int], tuple[EntityId, ...]] = {}
+        self._places: dict[tuple[EntityId, str, str], tuple[EntityId, ...]] = {}
 
     @classmethod
     def of(cls, view: TopologyView) -> "FleetGraph":
@@ -45,6 +46,7 @@ class FleetGraph:
             case _:
                 return
         self._reached.clear()
+        self._places.clear()
 
     def reached(
         self, entity: EntityId, steps: tuple[Step, ...], depth: int
@@ -59,12 +61,15 @@ class FleetGraph:
         """Where a sign of a fault on `entity` is looked for: `self`, `peer` or a kind."""
         if on == SELF:
             return (entity,)
-        kind = kind_of(entity).value if on == PEER else on
-        return tuple(
-            other
-            for other in self.reached(entity, fault.spreads, fault.depth)
-            if kind_of(other).value == kind
-        )
+        key = (entity, fault.name, on)
+        if key not in self._places:
+            kind = kind_of(entity).value if on == PEER else on
+            self._places[key] = tuple(
+                other
+                for other in self.reached(entity, fault.spreads, fault.depth)
+                if kind_of(other).value == kind
+            )
+        return self._places[key]
 
     def roots(self, entity: EntityId, fault: FaultClass) -> tuple[EntityId, ...]:
         """Every entity on which a fault of this class would reach `entity`; itself included."""

@@ -20,7 +20,9 @@ def open_case(docket: Docket, turn: Turn, fresh: Sequence[Key]) -> Case | None:
         return None
     scene = turn.scene
     candidates = {h for key in fresh for h in scene.hypotheses(key)}
-    ranked = rank(scene, candidates, assumed=assumed(docket, scene))
+    # A fault that could show these signs may touch other entities, whose cases speak as well.
+    touched = {key[0] for key in fresh} | {h.entity for h in candidates}
+    ranked = rank(scene, candidates, assumed=assumed(docket, scene, touched))
     if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
         return _open_unknown(docket, turn, fresh)
     best = ranked[0]
@@ -38,11 +40,10 @@ def _open_unknown(docket: Docket, turn: Turn, fresh: Sequence[Key]) -> Case | No
     """Strong findings that last and that nothing explains open an incident without a cause, where
     no other incident touches their entity."""
     scene = turn.scene
-    touched = {entity for case in docket.active for entity, _ in case.keys}
     strong = [
         key
         for key in fresh
-        if key[0] not in touched
+        if not docket.near([key[0]])
         and scene.observed[key].hard >= turn.settings.unknown_confidence
         and scene.now_s - docket.pending[key].since_s >= turn.settings.unknown_after_s
     ]
@@ -99,6 +100,7 @@ def _file(
         provisional=born is not None and born.finding.state is FindingState.PROVISIONAL,
     )
     docket.cases[name] = case
+    docket.note(case)
     return case
 
 

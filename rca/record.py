@@ -18,7 +18,7 @@ from fleetmend.model.incidents import (
 from fleetmend.settings.rca import SeveritySettings
 from fleetmend.views.topology import TopologyView
 from rca.case import Case
-from rca.evidence import Key, Observation, merge
+from rca.evidence import Key, Observation, overlay
 from rca.explain import evidence_words, next_check, title
 from rca.infer import NOTHING, Explained, Ranked, evaluate, posterior, rank, rivals_of
 from rca.scene import Scene
@@ -52,7 +52,7 @@ def to_record(
         topology=topology,
         settings=severity,
     )
-    open_keys = {seen.key for seen in case.evidence} & set(scene.observed)
+    open_keys = [key for key in case.keys if key in scene.observed]
     return Incident(
         id=case.id,
         version=case.version,
@@ -78,7 +78,7 @@ def to_record(
 
 def with_evidence(scene: Scene, case: Case) -> Scene:
     """The scene as the case knows it: its evidence counts as seen after its finding has closed."""
-    return replace(scene, observed=merge([*case.evidence, *scene.observed.values()]))
+    return replace(scene, observed=overlay(scene.observed, case.evidence))
 
 
 def diagnose(

@@ -7,11 +7,11 @@ A scene is plain data: the same scene gives the same diagnosis. Made by `rca.sta
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fleetmend.model.entities import EntityId, RelationKind
+from fleetmend.model.entities import EntityId, RelationKind, kind_of
 from fleetmend.settings.rca import InferSettings
 from rca.evidence import UNKNOWN_LEAK, Ears, Key, Observation
 from rca.graph import FleetGraph
-from rca.knowledge.model import Expected, FaultClass, Knowledge, Step
+from rca.knowledge.model import PEER, SELF, Expected, FaultClass, Knowledge, Step
 
 _UPWARDS = tuple(
     Step(relation, True)
@@ -65,19 +65,19 @@ class Scene:
     def expects(self, hypothesis: Hypothesis) -> Iterator[tuple[Expected, tuple[EntityId, ...]]]:
         """Each expected sign with the entities on which it can be."""
         fault = self.fault(hypothesis)
+        own = kind_of(hypothesis.entity)
         for expected in fault.expected:
-            kinds = self.knowledge.signs[expected.sign].kinds
-            places = self.graph.places(hypothesis.entity, fault, expected.on)
-            yield expected, tuple(p for p in places if p.split("/", 2)[1] in kinds)
+            # Other places are of one kind, which the loader has checked against the sign.
+            if expected.on in (SELF, PEER) and own not in self.knowledge.signs[expected.sign].kinds:
+                continue
+            yield expected, self.graph.places(hypothesis.entity, fault, expected.on)
 
     def hypotheses(self, key: Key) -> list[Hypothesis]:
         """Every fault that could show this sign on this entity and applies here."""
         entity, sign = key
         found = {
             Hypothesis(fault.name, root)
-            for fault in self.knowledge.classes.values()
-            for expected in fault.expected
-            if expected.sign == sign
+            for fault, expected in self.knowledge.by_sign.get(sign, ())
             for root in self.graph.roots(entity, fault)
             if entity in self.graph.places(root, fault, expected.on)
         }
@@ -108,6 +108,8 @@ class Scene:
         fault = self.fault(hypothesis)
         if any(not self.graph.places(hypothesis.entity, fault, need) for need in fault.needs):
             return False
+        if not fault.shared:
+            return True
         shares = []
         for expected, places in self.expects(hypothesis):
             showing = sum((place, expected.sign) in self.observed for place in places)
@@ -117,4 +119,4 @@ class Scene:
                 # A domain of one shows nothing in common; two at least must agree.
                 enough = showing >= max(min(2, len(places)), expected.share_min * len(places))
                 shares.append(bool(places) and enough)
-        return any(shares) if shares else True
+        return any(shares)

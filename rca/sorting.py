@@ -4,7 +4,7 @@ Called by `rca.analyst` first thing in a tick. After it `docket.pending` has wha
 and `docket.echoes` what a fault that ends explains.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fleetmend.model.findings import FindingState
 from rca.case import Case, Docket, Ghost, Pending, Turn
@@ -34,14 +34,17 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
     """Let open cases take what they explain; the rest is pending."""
     moved = set()
     scene, before = turn.scene, docket.pending
-    explained = [(case, _explains(scene, case)) for case in docket.active]
+    explained: dict[Key, list[tuple[float, Case]]] = {}
+    for case in docket.active:
+        for key, strength in _explains(scene, case).items():
+            explained.setdefault(key, []).append((strength, case))
     held = {seen.key: seen.latest_s for case in docket.live for seen in case.evidence}
     docket.pending, docket.echoes = {}, []
     for key, seen in scene.observed.items():
         # Cases hold the newest state of what they explain: what is newer tells of something else.
         if key in held and seen.latest_s <= held[key]:
             continue
-        taker = _taker(turn, key, explained)
+        taker = _taker(turn, explained.get(key, ()))
         if taker is not None:
             taker.hold(seen)
             moved.add(taker.id)
@@ -74,14 +77,10 @@ def _explains(scene: Scene, case: Case) -> Mapping[Key, float]:
     return {} if case.root is None else standing(scene, case.root, onset_s=case.onset_s)
 
 
-def _taker(turn: Turn, key: Key, explained: list[tuple[Case, Mapping[Key, float]]]) -> Case | None:
-    """The case whose fault explains this sign best, if any does well enough."""
-    able = [
-        (explains[key], case)
-        for case, explains in explained
-        if explains.get(key, 0.0) >= turn.settings.join_strength
-    ]
-    # The oldest of equals: `explained` is in order of opening, and max keeps the first.
+def _taker(turn: Turn, explaining: Sequence[tuple[float, Case]]) -> Case | None:
+    """The case whose fault explains a sign best, if any does well enough."""
+    able = [pair for pair in explaining if pair[0] >= turn.settings.join_strength]
+    # The oldest of equals: cases come in order of opening, and max keeps the first.
     return max(able, key=lambda pair: pair[0])[1] if able else None
 
 

@@ -196,7 +196,7 @@ class RootCauseStage:
                 at_s=turn.at_s,
                 topology=self._topology,
                 severity=self._settings.severity,
-                elsewhere=assumed(self._docket, turn.scene, leaving_out=[case]),
+                elsewhere=assumed(self._docket, turn.scene, case.entities, leaving_out=[case]),
             )
             word = change_word(case.published, record)
             if not word:

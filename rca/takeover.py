@@ -7,9 +7,10 @@ takeover: the old one must have become unneeded.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import IncidentStatus
 from rca.case import Case, Docket, Turn
-from rca.evidence import merge
+from rca.evidence import overlay
 from rca.infer import NOTHING, Explained, Ranked, evaluate, explain_away, rank, standing
 from rca.scene import Hypothesis, Scene
 
@@ -25,8 +26,9 @@ def reconsider(
     if not cases:
         return set()
     held = [seen for case in cases for seen in case.evidence]
-    scene = replace(turn.scene, observed=merge([*held, *turn.scene.observed.values()]))
-    others = assumed(docket, scene, leaving_out=cases)
+    scene = replace(turn.scene, observed=overlay(turn.scene.observed, held))
+    touched = {entity for case in cases for entity in case.entities}
+    others = assumed(docket, scene, touched, leaving_out=cases)
     ranked = rank(scene, candidates, assumed=others)
     if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
         return set()
@@ -47,10 +49,17 @@ def reconsider(
     return {case.id for case in unneeded}
 
 
-def assumed(docket: Docket, scene: Scene, *, leaving_out: Sequence[Case] = ()) -> Explained:
-    """What the faults of the active cases and echoes explain, but for some cases."""
+def assumed(
+    docket: Docket,
+    scene: Scene,
+    entities: Iterable[EntityId],
+    *,
+    leaving_out: Sequence[Case] = (),
+) -> Explained:
+    """What echoes and the faults of the active cases near these entities explain, but for some
+    cases. Cases that touch none of them have nothing to say there."""
     left: Explained = explain_away(NOTHING, dict.fromkeys(docket.echoes, _ECHO_STRENGTH))
-    for case in docket.active:
+    for case in docket.near(entities):
         if case.root is not None and case not in leaving_out:
             left = explain_away(left, standing(scene, case.root, onset_s=case.onset_s))
     return left

@@ -1,7 +1,7 @@
 """Signs and fault classes as the rest of the room sees them. Made by `rca.knowledge.load`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleetmend.model.entities import EntityKind, RelationKind
@@ -143,6 +143,11 @@ class FaultClass:
     source: str
     """Where the symptoms were taken from."""
 
+    @property
+    def shared(self) -> bool:
+        """True when it needs a share of its entities to show the same."""
+        return any(expected.share_min > 0.0 for expected in self.expected)
+
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
@@ -150,3 +155,13 @@ class Knowledge:
 
     signs: Mapping[str, Sign]
     classes: Mapping[str, FaultClass]
+    by_sign: Mapping[str, tuple[tuple[FaultClass, Expected], ...]] = field(init=False)
+    """Which classes expect a sign, and how."""
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[tuple[FaultClass, Expected]]] = {}
+        for fault in self.classes.values():
+            for expected in fault.expected:
+                found.setdefault(expected.sign, []).append((fault, expected))
+        index = {sign: tuple(uses) for sign, uses in found.items()}
+        object.__setattr__(self, "by_sign", index)  # frozen, and derived from the other two
