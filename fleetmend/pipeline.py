@@ -37,8 +37,6 @@ from remediation.halt import AnyHalt, FileHalt, RecentHalt
 
 if TYPE_CHECKING:
     from console.deps import ConsoleDeps
-    from remediation.execute import Executor
-    from remediation.intake import Intake
     from remediation.world import Ports
     from simulator.fleet import Fleet
 
@@ -188,6 +186,7 @@ def mending(parts: Parts) -> list[Service | Loop]:
     from remediation.actions.catalogue import actions
     from remediation.execute import Executor
     from remediation.intake import Intake
+    from remediation.mender import Mender
     from remediation.picture import Picture
     from remediation.policy import policy_from
     from remediation.proposals import Proposals
@@ -230,27 +229,10 @@ def mending(parts: Parts) -> list[Service | Loop]:
     )
     executor = Executor(tools, worker=parts.worker)
     return [
-        Service("remediation", _Mender(intake, executor).step),
+        Service("remediation", Mender(intake, executor, picture).step),
         Service("actions", lambda: publish_actions(store, parts.log, clock), SLOW_WAIT_S),
         Service("alerting", alerts.deliver_due, SLOW_WAIT_S),
     ]
-
-
-class _Mender:
-    """Intake and executor take turns in one thread, since they share the picture of the fleet."""
-
-    def __init__(self, intake: "Intake", executor: "Executor") -> None:
-        self._intake = intake
-        self._executor = executor
-        self._started = False
-
-    def step(self) -> int:
-        """What is new, then a turn of one session."""
-        if not self._started:
-            self._intake.start()
-            self._started = True
-        taken = self._intake.step()
-        return taken + self._executor.run_once()
 
 
 def halt_switch(settings: Settings, clock: Clock) -> RecentHalt:

@@ -31,6 +31,7 @@ def platform(tmp_path: Path) -> Iterator[str]:
             "FLEETMEND_REMEDIATION__DEFAULT__AUTONOMY": "approve",
             "FLEETMEND_SIMULATOR__FAULTS__SPEED_UP": "0",
             "FLEETMEND_SIMULATOR__FAULTS__DEPLOY_EVERY_S": "0",
+            "FLEETMEND_SIMULATOR__LOAD__MEAN_RUNNING": "0.25",  # so that a node can be spared
             "FLEETMEND_SIMULATOR__LIFE__REPAIR_S": "5",
             "FLEETMEND_SIMULATOR__LIFE__START_S_MIN": "2",
             "FLEETMEND_SIMULATOR__LIFE__START_S_MAX": "4",
