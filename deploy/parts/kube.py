@@ -138,6 +138,10 @@ class KubeCluster:
         """A raw POST of one object as administrator."""
         return self._send("POST", path, body)
 
+    def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A raw merge patch as administrator."""
+        return self._send("PATCH", path, body, content_type="application/merge-patch+json")
+
     def delete(self, path: str) -> None:
         """A raw DELETE as administrator."""
         self._send("DELETE", path, {"gracePeriodSeconds": 0})
@@ -170,11 +174,18 @@ class KubeCluster:
         )
         return path
 
-    def _send(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any],
+        *,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
         request = urllib.request.Request(
             self.url + path,
             data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": content_type},
             method=method,
         )
         with urllib.request.urlopen(request, context=self._context, timeout=10) as answer:

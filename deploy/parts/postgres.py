@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.parts.process import Daemon, free_port
@@ -15,7 +16,10 @@ USER = "postgres"
 class PostgresServer:
     """A server with data under `folder`, which must be reachable for the user `postgres`."""
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, durable: bool = False, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """`durable`: commits wait for the disk. `settings`: more of the server's own."""
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         self._data = folder / "data"
@@ -39,10 +43,12 @@ class PostgresServer:
             user=USER,
             group=USER,
         )
-        settings = ["-c", "listen_addresses=127.0.0.1", "-p", str(self.port), "-k", ""]
-        settings += [] if durable else ["-c", "fsync=off"]
+        options = ["-c", "listen_addresses=127.0.0.1", "-p", str(self.port), "-k", ""]
+        options += [] if durable else ["-c", "fsync=off"]
+        for name, value in (settings or {}).items():
+            options += ["-c", f"{name}={value}"]
         self.daemon = Daemon(
-            [BIN / "postgres", "-D", self._data, *settings],
+            [BIN / "postgres", "-D", self._data, *options],
             log=folder / "server.log",
             cwd=Path("/"),
             user=USER,

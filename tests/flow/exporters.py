@@ -78,13 +78,17 @@ class GpuNodes:
     def lose(self, gpu: Gpu) -> float:
         """The GPU falls off the bus: the driver says so and its series vanish. Returns when the
         line was written, Unix seconds."""
-        text = (
-            f"NVRM: Xid (PCI:{gpu.bus}): 79, pid='<unknown>', name=<unknown>, "
-            "GPU has fallen off the bus."
-        )
         with self._lock:
             self._lost.add(gpu.uuid)
-        return self.print(gpu.node, text)
+        return self.say_lost(gpu)
+
+    def say_lost(self, gpu: Gpu) -> float:
+        """Only the driver's line. Returns when it was written, Unix seconds."""
+        return self.print(
+            gpu.node,
+            f"NVRM: Xid (PCI:{gpu.bus}): 79, pid='<unknown>', name=<unknown>, "
+            "GPU has fallen off the bus.",
+        )
 
     def bring_back(self, gpu: Gpu) -> None:
         """The GPU answers again."""
@@ -95,8 +99,8 @@ class GpuNodes:
         """The kernel prints a line: facility 0, severity error. Returns when."""
         self._sequence += 1
         since_us = int(float(Path("/proc/uptime").read_text().split()[0]) * 1e6)
-        now_s = self._clock.now_s()
         with self.kernel_log(node).open("a") as log:
+            now_s = self._clock.now_s()
             log.write(f"3,{self._sequence},{since_us},-;{text}\n")
         return now_s
 

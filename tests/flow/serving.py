@@ -5,7 +5,6 @@ import json
 import urllib.error
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,8 @@ class ServingPool:
 
     def ready(self) -> bool:
         """Whether all engines run and the budget counts them."""
+        if not self.replicas:
+            return True
         budget = self._budget("engines")
         return (
             sum(pod.ready for pod in self.engines()) == self.replicas
@@ -157,32 +158,41 @@ class Patch:
     """An accepted patch of a node by the executor."""
 
     node: str
-    at: str
+    received_at: str
     """When the server received it, as it writes it."""
+    accepted_at: str
+    """When it had answered."""
     session: str
     """The session on the node after it; empty after a release."""
     unschedulable: bool
 
 
 class AuditWitness:
-    """What kube-apiserver says the executor did to the nodes and pods of one pool."""
+    """What kube-apiserver says that a user, as a rule the executor, did to the nodes and pods of
+    one pool. Not for several threads."""
 
-    def __init__(self, pool: ServingPool) -> None:
+    def __init__(self, pool: ServingPool, *, user: str = EXECUTOR) -> None:
         self._pool = pool
+        self._user = user
+        self._read = 0
+        self._kept: list[dict[str, Any]] = []
 
     def patches(self) -> list[Patch]:
         """Every accepted patch of a node, in order."""
         found = []
         for entry in self._entries():
             what = entry["objectRef"]
-            if what["resource"] != "nodes" or entry["responseStatus"]["code"] != 200:
+            if (entry["verb"], what["resource"]) != ("patch", "nodes"):
+                continue
+            if entry["responseStatus"]["code"] != 200:
                 continue
             node = entry["responseObject"]
             marks = node["metadata"].get("annotations", {})
             found.append(
                 Patch(
                     node=what["name"],
-                    at=entry["requestReceivedTimestamp"],
+                    received_at=entry["requestReceivedTimestamp"],
+                    accepted_at=entry["stageTimestamp"],
                     session=marks.get("fleetmend.io/session", ""),
                     unschedulable=bool(node["spec"].get("unschedulable")),
                 )
@@ -214,15 +224,21 @@ class AuditWitness:
             for entry in self._entries()
         }
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
-        """The executor's requests about this pool; a line that is being written comes later."""
+    def _entries(self) -> list[dict[str, Any]]:
+        """The user's requests about this pool. Only what is new is read; a line that is being
+        written comes later."""
         nodes = set(self._pool.nodes)
-        text = self._pool.kube.audit_log.read_text()
-        for line in text[: text.rfind("\n") + 1].splitlines():
-            if EXECUTOR not in line:
+        with self._pool.kube.audit_log.open("rb") as log:
+            log.seek(self._read)
+            lines = log.read()
+        lines = lines[: lines.rfind(b"\n") + 1]
+        self._read += len(lines)
+        for line in lines.splitlines():
+            if self._user.encode() not in line:
                 continue
             entry: dict[str, Any] = json.loads(line)
             what = entry.get("objectRef", {})
             ours = what.get("name") in nodes or what.get("namespace") == self._pool.name
-            if entry["user"]["username"] == EXECUTOR and ours:
-                yield entry
+            if entry["user"]["username"] == self._user and ours:
+                self._kept.append(entry)
+        return self._kept

@@ -2,7 +2,7 @@
 tell, step by step."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import yaml
 from deploy.parts.kube import KubeCluster
 from fleetmend.clock import SystemClock
 from fleetmend.model.audit import AuditRecord
+from fleetmend.model.entities import key_of
 from fleetmend.model.incidents import Incident, IncidentStatus
 from fleetmend.model.plans import Session, SessionState
 from fleetmend.model.ticks import Mark
@@ -28,7 +29,7 @@ from tests.real.receiver import BEARER, ROUTING_KEY, Receiver
 
 ROOT = Path(__file__).parents[2]
 NODES, REPLICAS = 16, 32
-HEARD = 8
+HEARD = 6
 """Scrapes of each node before the story begins: silence means something only after some."""
 DEADLINE_S = 120.0
 """For each wait. Generous: it is the limit of a hung test, not a measure."""
@@ -103,19 +104,26 @@ class Flow:
         return max(marks, default=0.0)
 
     def records(self, topic: Topic, *, newest: int = 100_000) -> list[RawRecord]:
-        """Records of a topic of one partition, in order."""
-        (place,) = self.log.partitions(topic)
-        end = self.log.end(place)
-        position, found = max(self.log.begin(place), end - newest), list[RawRecord]()
-        while position < end:
-            found += self.log.read({place: position}, limit=1000, wait_s=1.0)
-            position = found[-1].offset + 1 if found else position
+        """Records of a topic, in order within each partition; the newest of each if so many are
+        enough."""
+        found: list[RawRecord] = []
+        for place in self.log.partitions(topic):
+            end = self.log.end(place)
+            position = max(self.log.begin(place), end - newest)
+            while position < end:
+                more = self.log.read({place: position}, limit=1000, wait_s=1.0)
+                position = more[-1].offset + 1 if more else position
+                found += more
         return found
 
     def incidents(self) -> list[Incident]:
         """All that there are."""
         with self.store.reading() as tx:
             return tx.incidents.page(limit=500)
+
+    def incidents_of(self, gpu: Gpu) -> list[Incident]:
+        """Those about one GPU."""
+        return [incident for incident in self.incidents() if key_of(incident.entity) == gpu.uuid]
 
     def history(self, incident: str) -> list[Incident]:
         """Every version of one."""
@@ -147,12 +155,19 @@ class Flow:
 
 
 @contextmanager
-def running(parts: Parts) -> Iterator[Flow]:
-    """Everything arranged and started, and warm."""
-    pool = ServingPool(parts.kube, nodes=NODES, replicas=REPLICAS)
+def running(
+    parts: Parts,
+    *,
+    nodes_wanted: int = NODES,
+    replicas: int = REPLICAS,
+    changes: Callable[[str], Mapping[str, object]] = lambda pool: {},
+) -> Iterator[Flow]:
+    """Everything arranged and started, and warm. `changes` of the settings, for a pool's name."""
+    pool = ServingPool(parts.kube, nodes=nodes_wanted, replicas=replicas)
     with GpuNodes(pool.nodes, parts.folder) as nodes, Receiver() as receiver:
         settings = parts.folder / "fleetmend.toml"
-        settings.write_text(settings_of(parts, pool, nodes, receiver))
+        values = settings_of(parts, pool, nodes, receiver) | dict(changes(pool.name))
+        settings.write_text(toml(values))
         workers = Workers(settings, parts.folder)
         workers.start()
         flow = Flow(pool, nodes, workers, receiver, parts)
@@ -177,58 +192,56 @@ def streams(parts: Parts, pool: ServingPool) -> StreamsSettings:
     )
 
 
-def settings_of(parts: Parts, pool: ServingPool, nodes: GpuNodes, receiver: Receiver) -> str:
-    """One file for all roles. Quiet times are short, so that a fault is over soon after it ends."""
+def settings_of(
+    parts: Parts, pool: ServingPool, nodes: GpuNodes, receiver: Receiver
+) -> dict[str, object]:
+    """What all roles share. Quiet times are short, so that a fault is over soon after it ends."""
     kube, folder = parts.kube, parts.folder
     for manifest in ("rbac.yaml", "rbac-collector.yaml"):
         kube.apply(KUBERNETES / manifest)
     log = streams(parts, pool)
-    return toml(
-        {
-            "cluster": pool.name,
-            "streams.engine": log.engine,
-            "streams.bootstrap": log.bootstrap,
-            "streams.prefix": log.prefix,
-            "streams.partitions": log.partitions,
-            "store.url": parts.database,
-            "ticks.snapshot_every": 5,
-            "detection.absent_after_s": 3.0,
-            "detection.absent_at_most_s": 5.0,
-            "detection.quiet_s": 2.0,
-            "rca.incident.resolve_after_s": 2.0,
-            "rca.incident.closing_s": 3.0,
-            "rca.incident.mitigated_hold_s": 2.0,
-            "collectors.targets": [
-                {
-                    "url": f"{nodes.url}/{node}/metrics",
-                    "kind": "gpu",
-                    "node": node,
-                    "pool": pool.name,
-                    "timeout_s": 0.95,
-                }
-                for node in pool.nodes
-            ],
-            "collectors.states_topology": False,
-            "collectors.kernel_logs": [
-                {"node": node, "path": nodes.kernel_log(node)} for node in pool.nodes
-            ],
-            "collectors.kubernetes.enabled": True,
-            "collectors.kubernetes.kubeconfig": kube.account_config(
-                "fleetmend", "fleetmend-collector"
-            ),
-            "remediation.runbooks": runbooks(folder),
-            "remediation.kubernetes": True,
-            "remediation.kubeconfig": kube.account_config("fleetmend", "fleetmend-executor"),
-            "remediation.halt_file": folder / "halt.json",
-            "remediation.halt_configmap": "fleetmend/halt",
-            "remediation.request_timeout_s": 2.0,
-            "remediation.lease_s": 5.0,
-            "remediation.retry_s": 0.5,
-            "remediation.hold_check_s": 0.5,
-            f"remediation.pools.{pool.name}.autonomy": "auto",
-            "alerting.receivers": receivers(folder, receiver),
-        }
-    )
+    return {
+        "cluster": pool.name,
+        "streams.engine": log.engine,
+        "streams.bootstrap": log.bootstrap,
+        "streams.prefix": log.prefix,
+        "streams.partitions": log.partitions,
+        "store.url": parts.database,
+        "ticks.snapshot_every": 5,
+        "detection.absent_after_s": 3.0,
+        "detection.absent_at_most_s": 5.0,
+        "detection.quiet_s": 2.0,
+        "rca.incident.resolve_after_s": 2.0,
+        "rca.incident.closing_s": 3.0,
+        "rca.incident.mitigated_hold_s": 2.0,
+        "collectors.targets": [
+            {
+                "url": f"{nodes.url}/{node}/metrics",
+                "kind": "gpu",
+                "node": node,
+                "pool": pool.name,
+                "timeout_s": 0.95,
+            }
+            for node in pool.nodes
+        ],
+        "collectors.states_topology": False,
+        "collectors.kernel_logs": [
+            {"node": node, "path": nodes.kernel_log(node)} for node in pool.nodes
+        ],
+        "collectors.kubernetes.enabled": True,
+        "collectors.kubernetes.kubeconfig": kube.account_config("fleetmend", "fleetmend-collector"),
+        "remediation.runbooks": runbooks(folder),
+        "remediation.kubernetes": True,
+        "remediation.kubeconfig": kube.account_config("fleetmend", "fleetmend-executor"),
+        "remediation.halt_file": folder / "halt.json",
+        "remediation.halt_configmap": "fleetmend/halt",
+        "remediation.request_timeout_s": 2.0,
+        "remediation.lease_s": 5.0,
+        "remediation.retry_s": 0.5,
+        "remediation.hold_check_s": 0.5,
+        f"remediation.pools.{pool.name}.autonomy": "auto",
+        "alerting.receivers": receivers(folder, receiver),
+    }
 
 
 def runbooks(folder: Path) -> Path:
@@ -295,21 +308,22 @@ class Told:
     """When the kernel printed the line, Unix seconds."""
 
 
-def tell(flow: Flow, number: int) -> Told:
+def tell(flow: Flow, number: int, *, meanwhile: Callable[[], None] = lambda: None) -> Told:
     """A GPU falls off the bus; its node is cordoned, drained against the budgets, held, and given
-    back when the GPU answers again."""
+    back when the GPU answers again. `meanwhile` is called as soon as the kernel has said so."""
     gpu = choose(flow, number)
     guard = flow.pool.guard(gpu.node)
     flow.await_("the guard's budget", flow.pool.guarded)
     engines = frozenset(pod.uid for pod in flow.pool.engines() if pod.node == gpu.node)
     line_s = flow.nodes.lose(gpu)
+    meanwhile()
     flow.await_("cordon", lambda: flow.witness.patches())
     flow.await_("drain", lambda: engines <= set(flow.witness.evictions(201)))
     flow.await_("the budget blocks", lambda: flow.witness.evictions(429)[guard.uid])
     flow.pool.relax()
     flow.await_("hold", lambda: _is(flow, SessionState.HOLDING))
     flow.nodes.bring_back(gpu)
-    flow.await_("resolution", lambda: _resolved(flow))
+    flow.await_("resolution", lambda: _resolved(flow, gpu))
     flow.await_("given back", lambda: _is(flow, SessionState.DONE))
     flow.await_("last word", lambda: _last_word(flow))
     return Told(gpu, engines, guard.uid, line_s)
@@ -330,8 +344,8 @@ def _is(flow: Flow, state: SessionState) -> bool:
     return any(session.state is state for session in flow.sessions())
 
 
-def _resolved(flow: Flow) -> bool:
-    incidents = flow.incidents()
+def _resolved(flow: Flow, gpu: Gpu) -> bool:
+    incidents = flow.incidents_of(gpu)
     return bool(incidents) and all(i.status is IncidentStatus.RESOLVED for i in incidents)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ class Workers:
         self._settings = settings
         self._folder = folder
         self._ports = {role: free_port() for role in ROLES}
+        self._lock = threading.Lock()
         self.processes: dict[str, Daemon] = {}
 
     def start(self) -> None:
@@ -41,8 +43,9 @@ class Workers:
 
     def kill(self, role: str) -> None:
         """SIGKILL, and start it again at once."""
-        self.processes[role].kill()
-        self.processes[role].restart()
+        with self._lock:
+            self.processes[role].kill()
+            self.processes[role].restart()
 
     def ready(self) -> bool:
         """Whether every role says that it is."""
@@ -50,7 +53,8 @@ class Workers:
 
     def left(self) -> list[str]:
         """Roles whose process has ended by itself."""
-        return [role for role, p in self.processes.items() if p.process.poll() is not None]
+        with self._lock:
+            return [role for role, p in self.processes.items() if p.process.poll() is not None]
 
     def tails(self) -> str:
         """The end of every log."""
