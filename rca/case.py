@@ -160,6 +160,7 @@ class Turn:
     scene: Scene
     findings: Mapping[str, Held]
     """Those that are open or provisional, by id."""
+    tick: int
     at_s: float
     """Event time reached: what is opened now carries it."""
     acting: frozenset[EntityId]
@@ -168,7 +169,8 @@ class Turn:
 
 
 def incident_id(entity: EntityId, opening_tick: int) -> str:
-    """A short readable id, the same for the same entity and tick of the first finding."""
+    """A short readable id, the same for the same entity and tick: of the opening, or of the
+    finding that was announced on arrival."""
     text = f"{entity}\x1f{opening_tick}"
     digest = hashlib.blake2b(text.encode(), digest_size=5).digest()
     return f"INC-{base64.b32encode(digest).decode()}"

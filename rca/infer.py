@@ -117,7 +117,7 @@ def lasting(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> float:
     fault = scene.fault(hypothesis)
     log_odds = math.log(fault.prior / (1.0 - fault.prior))
     for item in _outlook(scene, hypothesis).present:
-        weight = _timely(scene, item.seen.onset_s - onset_s, item.expected)
+        weight = _fitting(scene, item.seen, item.expected, onset_s)
         log_odds += _log_likelihood(
             scene, item.seen, 1.0 - weight * item.expected.strength
         ) - _log_likelihood(scene, item.seen, 1.0)
@@ -237,9 +237,7 @@ def _at_onset(
     decisive = False
     for item in outlook.present:
         seen, expected = item.seen, item.expected
-        weight = max(
-            _timely(scene, at_s - onset_s, expected) for at_s in (seen.onset_s, seen.latest_s)
-        )
+        weight = _fitting(scene, seen, expected, onset_s)
         strength = weight * expected.strength
         left = assumed.get(seen.key, 1.0)
         gain = _log_likelihood(scene, seen, left * (1.0 - strength)) - _log_likelihood(
@@ -312,6 +310,11 @@ def _reliability(seen: Observation) -> float:
     if seen.factual:
         return 1.0 - _FACT_DOUBT * (1.0 - seen.confidence)
     return 1.0 - 0.5 * math.exp(-abs(seen.symptom.score) / _SCORE_SCALE)
+
+
+def _fitting(scene: Scene, seen: Observation, expected: Expected, onset_s: float) -> float:
+    """How well either of a sign's onsets fits a fault that began at `onset_s`."""
+    return max(_timely(scene, at_s - onset_s, expected) for at_s in (seen.onset_s, seen.latest_s))
 
 
 def _timely(scene: Scene, lag_s: float, expected: Expected) -> float:

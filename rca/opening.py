@@ -20,9 +20,8 @@ def open_case(docket: Docket, turn: Turn, fresh: Sequence[Key]) -> Case | None:
         return None
     scene = turn.scene
     candidates = {h for key in fresh for h in scene.hypotheses(key)}
-    # A fault that could show these signs may touch other entities, whose cases speak as well.
-    touched = {key[0] for key in fresh} | {h.entity for h in candidates}
-    ranked = rank(scene, candidates, assumed=assumed(docket, scene, touched))
+    explained = assumed(docket, scene, scene.looks_at(candidates))
+    ranked = rank(scene, candidates, assumed=explained)
     if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
         return _open_unknown(docket, turn, fresh)
     best = ranked[0]
@@ -84,7 +83,7 @@ def _file(
         entity, tick = born.finding.entity, born.first_tick
     else:
         entity = seeds[0][0] if best is None else best.hypothesis.entity
-        tick = min(turn.findings[turn.scene.observed[key].finding].first_tick for key in seeds)
+        tick = turn.tick
     name = incident_id(entity, tick)
     while name in docket.cases:  # two faults of one entity that began in one tick
         entity = EntityId(f"{entity}+")

@@ -4,7 +4,7 @@ A scene is plain data: the same scene gives the same diagnosis. Made by `rca.sta
 `rca.infer` and `rca.correlate`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetmend.model.entities import EntityId, RelationKind, kind_of
@@ -82,6 +82,15 @@ class Scene:
             if entity in self.graph.places(root, fault, expected.on)
         }
         return sorted(h for h in found if self._applies(h))
+
+    def looks_at(self, hypotheses: Iterable[Hypothesis]) -> set[EntityId]:
+        """Every entity on which these faults would show something."""
+        found: set[EntityId] = set()
+        for hypothesis in hypotheses:
+            fault = self.fault(hypothesis)
+            found.add(hypothesis.entity)
+            found.update(self.graph.reached(hypothesis.entity, fault.spreads, fault.depth))
+        return found
 
     def recent_change(self, hypothesis: Hypothesis, onset_s: float) -> Change | None:
         """The newest change that this fault class follows, on its entity or what it hangs on."""

@@ -24,6 +24,7 @@ from rca.analyst import analyse
 from rca.case import Case, Docket, Ghost, Pending, Turn
 from rca.evidence import Ears, Key, Observation, SignIndex
 from rca.graph import FleetGraph
+from rca.infer import Explained
 from rca.knowledge.load import built_in, knowledge, load_knowledge
 from rca.knowledge.model import Knowledge
 from rca.memory import Memory
@@ -111,6 +112,7 @@ class RootCauseStage:
         turn = Turn(
             scene=self._scene(tick.end_s, self._observed),
             findings=self._memory.findings,
+            tick=tick.tick,
             at_s=tick.reached_s,
             acting=frozenset(self._memory.acting),
             settings=incident,
@@ -196,7 +198,7 @@ class RootCauseStage:
                 at_s=turn.at_s,
                 topology=self._topology,
                 severity=self._settings.severity,
-                elsewhere=assumed(self._docket, turn.scene, case.entities, leaving_out=[case]),
+                elsewhere=self._elsewhere(turn, case),
             )
             word = change_word(case.published, record)
             if not word:
@@ -205,6 +207,12 @@ class RootCauseStage:
             case.published = replace(record, version=case.version, change=word)
             records.append(case.published)
         return records
+
+    def _elsewhere(self, turn: Turn, case: Case) -> Explained:
+        """What the faults of other cases leave unexplained of what this case's faults look at."""
+        faults = {h for key in case.keys for h in turn.scene.hypotheses(key)}
+        looked_at = turn.scene.looks_at(faults)
+        return assumed(self._docket, turn.scene, looked_at, leaving_out=[case])
 
 
 def _load(settings: RcaSettings) -> Knowledge:

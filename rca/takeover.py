@@ -27,9 +27,9 @@ def reconsider(
         return set()
     held = [seen for case in cases for seen in case.evidence]
     scene = replace(turn.scene, observed=overlay(turn.scene.observed, held))
-    touched = {entity for case in cases for entity in case.entities}
-    others = assumed(docket, scene, touched, leaving_out=cases)
-    ranked = rank(scene, candidates, assumed=others)
+    hypotheses = set(candidates)
+    others = assumed(docket, scene, scene.looks_at(hypotheses), leaving_out=cases)
+    ranked = rank(scene, hypotheses, assumed=others)
     if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
         return set()
     best = ranked[0]
