@@ -19,6 +19,8 @@ from tests.real.browser.preview import Preview, preview
 
 WEB = STATIC.parents[1] / "web"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+PATIENCE_MS = 60_000
+"""How long to wait for a page: test machines are busy."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -93,12 +95,13 @@ def look_at(chromium: Browser) -> Open:
             permissions=["clipboard-read", "clipboard-write"],
         )
         page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
         said: list[str] = []
         page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(address, wait_until="domcontentloaded")
         if how.scripts:
-            page.wait_for_selector('#live-chip[data-state="live"]', timeout=20_000)
+            page.wait_for_selector('#live-chip[data-state="live"]')
             page.evaluate("document.fonts.ready.then(() => true)")
         yield page
         context.close()

@@ -55,6 +55,7 @@ def test_axe_finds_nothing_in_the_dialogs_and_on_a_phone(shown: Preview, look_at
             page.wait_for_selector(f"#{dialog}[open]")
             assert violations(page) == []
             page.keyboard.press("Escape")
+            page.wait_for_selector(f"#{dialog}[open]", state="detached")
 
 
 def test_axe_would_find_something(shown: Preview, look_at: Open) -> None:

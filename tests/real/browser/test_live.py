@@ -98,6 +98,7 @@ def test_single_keys_can_be_switched_off(console: Preview, look_at: Open) -> Non
         page.keyboard.press("?")
         page.get_by_label("Single-key shortcuts").uncheck()
         page.keyboard.press("Escape")
+        page.wait_for_selector("#keys[open]", state="detached")
         page.keyboard.press("a")
         assert page.locator("#dlg-approve[open]").count() == 0
 
