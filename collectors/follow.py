@@ -13,8 +13,9 @@ from fleetmend.clock import Clock
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, event_id
 
-_POLL_S = 0.1
-"""Seconds between looks at the log."""
+_POLL_S = 0.03
+"""Seconds between looks at the log: a look costs some ten microseconds, and half of this is what
+the express lane waits on average."""
 _SLACK_S = 0.5
 """How far a mark stays behind: a record's time is the boot time plus its age, and both round."""
 _MARK_S = 0.5

@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,10 @@ RECENT_S = 900.0
 """Samples kept for charts and the map."""
 SLOW_WAIT_S = 0.25
 """Pause of services that nobody waits for."""
+READ_WAIT_S = 0.1
+"""Longest wait of a stage for the next record; then it looks for partitions that are silent."""
+BREATH_S = 0.002
+"""Pause of services that wait in the log: only against spinning where there is nothing to read."""
 
 
 class Role(StrEnum):
@@ -175,7 +180,8 @@ def _folding(parts: Parts, stage: Stage, output: Topic) -> Service:
         clock=parts.clock,
         ticks=parts.settings.ticks,
     )
-    return Service(stage.name, runner.step)
+    # It waits in the log itself, so that a record is taken in as soon as it is there.
+    return Service(stage.name, partial(runner.step, READ_WAIT_S), BREATH_S)
 
 
 def mending(parts: Parts) -> list[Service | Loop]:
@@ -228,8 +234,9 @@ def mending(parts: Parts) -> list[Service | Loop]:
         settings=settings,
     )
     executor = Executor(tools, worker=parts.worker)
+    mender = Mender(intake, executor, picture, wait_s=settings.poll_s)
     return [
-        Service("remediation", Mender(intake, executor, picture).step),
+        Service("remediation", mender.step, BREATH_S),
         Service("actions", lambda: publish_actions(store, parts.log, clock), SLOW_WAIT_S),
         Service("alerting", alerts.deliver_due, SLOW_WAIT_S),
     ]

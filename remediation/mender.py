@@ -16,10 +16,16 @@ TURNS_MAX = 50
 class Mender:
     """One round of remediation after the other."""
 
-    def __init__(self, intake: Intake, executor: Executor, picture: Picture) -> None:
+    def __init__(
+        self, intake: Intake, executor: Executor, picture: Picture, *, wait_s: float = 0.0
+    ) -> None:
+        """`wait_s`: how long a round may wait for news from the log when the last found nothing
+        to do."""
         self._intake = intake
         self._executor = executor
         self._picture = picture
+        self._wait_s = wait_s
+        self._busy = True
         self._started = False
 
     def step(self) -> int:
@@ -32,13 +38,15 @@ class Mender:
             self._picture.behind = f"the log cannot be read: {trouble.what}"
             self._act()
             raise
-        return taken + self._act()
+        turns = self._act()
+        self._busy = taken + turns > 0
+        return taken + turns
 
     def _take_in(self) -> int:
         if not self._started:
             self._intake.start()
             self._started = True
-        return self._intake.step()
+        return self._intake.step(wait_s=0.0 if self._busy else self._wait_s)
 
     def _act(self) -> int:
         turns = 0
