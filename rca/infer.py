@@ -12,14 +12,14 @@ evidence of reliability q (Pearl 1988, section 2.2.2):
     L(s seen | H) = q * P + (1 - q) * (1 - P)
 
 with q = 1 - exp(-|z| / 6) / 2 for a number that lies z robust deviations from what was expected,
-q = 1 - 0.02 * (1 - c) for an event or state of confidence c, which is there or not, and
+q = 1 - 0.01 * (1 - c) for an event or state of confidence c, which is there or not, and
 q = (1 + min(c, 0.3)) / 2 for what was only learned. Lawful moves of load are in the leaks.
 
 What a hypothesis h adds to faults A already assumed is, in natural logarithms,
 
     gain(h | A) = ln(prior / (1 - prior))
                 + sum over seen signs that h expects of  ln L(s | A + h) - ln L(s | A)
-                + sum over expected signs not seen  of   ln(1 - due * strength)
+                + sum over expected signs not seen  of   ln(1 - due * strength), bounded
                 + sum over seen signs it forbids    of   ln(q * likelihood + 1 - q)
                 + ln(change factor) when a change came before that this fault follows.
 
@@ -248,12 +248,13 @@ def _at_onset(
         if gain > 0.0:
             weights.append((gain, seen.key))
             decisive |= expected.decisive and weight > 0.5
-    absent = []
+    absent, lacking = [], 0.0
     for key, expected in outlook.missing:
         due = _due(scene, onset_s, expected)
-        log_odds += math.log(1.0 - due * expected.strength)
+        lacking += math.log(1.0 - due * expected.strength)
         if due * expected.strength >= 0.5:
             absent.append(key)
+    log_odds += max(lacking, -_LACKING_DECISIVE if decisive else -_LACKING_MOST)
     against = []
     for seen, likelihood in outlook.against:
         # What came long before the fault has nothing to do with it.
@@ -286,12 +287,17 @@ _LEARNED_CONFIDENCE = 0.3
 _SCORE_SCALE = 6.0
 """Robust deviations over which the doubt about an odd number falls by e: 5, where detectors begin
 to speak, leaves 0.78, and 15 leaves 0.96. Telemetry has heavy tails."""
-_FACT_DOUBT = 0.02
+_FACT_DOUBT = 0.01
 """Share of events and states of no confidence that are not there at all: lines that somebody
 forged or a pattern misread."""
 _LATE_WEIGHT = 0.3
 """Weight that a late sign keeps beside a fault that goes on: some symptoms take minutes."""
 _LATE_DECAY_S = 15.0
+_LACKING_MOST = 3.5
+"""What all missing signs together count at most: they are not independent, because an exporter or a
+detector that misses one misses others as well."""
+_LACKING_DECISIVE = 1.0
+"""The same beside a sign that is enough to name the fault."""
 _OLD_S = 20.0
 """A forbidden sign older than the fault by this is another story."""
 

@@ -21,22 +21,40 @@ _ECHO_STRENGTH = 0.75
 def reconsider(
     docket: Docket, turn: Turn, candidates: Iterable[Hypothesis], cases: Sequence[Case]
 ) -> set[str]:
-    """Let the best of `candidates` take over from the cases that it makes unneeded; gives the ids
-    of those that changed. The oldest carries on, the others are merged into it."""
-    if not cases:
-        return set()
+    """Let better explanations among `candidates` take over; gives the ids of the cases that
+    changed.
+
+    First one fault for several cases: the oldest carries on, the others are merged into it. Then
+    each case for itself, beside the faults of the others.
+    """
+    hypotheses = set(candidates)
+    changed = set()
+    if len(cases) > 1:
+        changed |= _take_over(docket, turn, hypotheses, cases, cases)
+    for case in cases:
+        if case.live:
+            changed |= _take_over(docket, turn, hypotheses, [case], cases)
+    return changed
+
+
+def _take_over(
+    docket: Docket,
+    turn: Turn,
+    hypotheses: set[Hypothesis],
+    cases: Sequence[Case],
+    near: Sequence[Case],
+) -> set[str]:
+    """Replace the faults of `cases` by one that none of the cases `near` has, if it makes them
+    unneeded; of several at least two."""
     held = [seen for case in cases for seen in case.evidence]
     scene = replace(turn.scene, observed=overlay(turn.scene.observed, held))
-    hypotheses = set(candidates)
     others = assumed(docket, scene, scene.looks_at(hypotheses), leaving_out=cases)
-    ranked = rank(scene, hypotheses, assumed=others)
+    ranked = rank(scene, hypotheses - {case.root for case in near if case.root}, assumed=others)
     if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
         return set()
     best = ranked[0]
-    if any(case.root == best.hypothesis for case in cases):
-        return set()
     unneeded = [case for case in cases if _unneeded(turn, scene, case, cases, best, others)]
-    if not unneeded:
+    if len(unneeded) < min(2, len(cases)):
         return set()
     heir, *merged = sorted(unneeded, key=lambda case: (case.opened_at_s, case.id))
     heir.root, heir.onset_s = best.hypothesis, best.onset_s

@@ -223,3 +223,26 @@ def test_a_diagnosis_that_cannot_see_says_so() -> None:
     surge = next(r for r in ranked(dark) if r.hypothesis.fault == "request_surge")
     assert surge.unheard > dark.settings.blind_share
     assert abstain(dark, surge, []).value == "blind"
+
+
+DECISIVE = [
+    (fault.name, expected.sign)
+    for fault in knowledge().classes.values()
+    for expected in fault.expected
+    if expected.decisive and expected.on == "self"
+]
+
+
+@pytest.mark.parametrize(("name", "sign"), DECISIVE)
+def test_a_decisive_sign_names_its_class_alone(name: str, sign: str) -> None:
+    fault, match = knowledge().classes[name], knowledge().signs[sign].matches[0]
+    kind = sorted(fault.kinds)[0].value
+    at = {"gpu": gpu(0), "engine": engine(0), "node": node(0)}[kind]
+    if match.direction is None:
+        alone = finding(at, "something", reason=match.name)
+    else:
+        alone = finding(at, f"{match.name} {match.direction.value}", reason="counter_rose")
+    seen = scene(pair() if fault.needs else single(), [alone], now_s=START_S + 3.0)
+    best = ranked(seen)[0]
+    assert (best.hypothesis.fault, best.hypothesis.entity) == (name, at)
+    assert best.log_odds >= seen.settings.open_log_odds

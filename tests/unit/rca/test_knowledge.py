@@ -152,7 +152,7 @@ HANG = "classes/engine_hang.toml"
         (HANG, 'on = "gpu"', 'on = "gpus"', r"engine_hang\.toml symptoms\.1\.on"),
         (HANG, 'on = "gpu"', 'on = "node"', r"engine_hang\.toml symptoms\.1\.on"),
         (HANG, 'silences = ["self"]', 'silences = ["all"]', r"engine_hang\.toml silences"),
-        ("signs.toml", "leak = 0.02", "leak = 2", r"signs\.toml foreign_process\.leak"),
+        ("signs.toml", "leak = 0.05", "leak = 5", r"signs\.toml foreign_process\.leak"),
         ("signs.toml", '"foreign_process present"', '"foreign_process"', r"signs\.toml"),
         ("signs.toml", 'opposite = "gpu_idle"', 'opposite = "x"', r"signs\.toml gpu_busy\.oppo"),
     ],
