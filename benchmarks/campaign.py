@@ -31,7 +31,14 @@ PARTS = (
     Part("streams", ("-m", "benchmarks.streams")),
     Part("quality", ("-m", "benchmarks.quality")),
     Part("cordon", ("-m", "benchmarks.cordon")),
-    Part("kills", ("-m", "pytest", "-q", "tests/flow"), {"FLEETMEND_KILL_SEEDS": "20"}),
+    Part(
+        "kills",
+        ("-m", "pytest", "-q", "tests/flow/test_kill.py"),
+        {
+            "FLEETMEND_KILL_SEEDS": "20",
+            "FLEETMEND_KILL_RECORD": str(RESULTS / "kills.json"),
+        },
+    ),
 )
 
 

@@ -2,6 +2,8 @@
 nothing is done twice and nothing is lost."""
 
 import os
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,9 @@ SEEDS = int(os.environ.get("FLEETMEND_KILL_SEEDS", "5"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_killed_worker_repeats_nothing_and_loses_nothing(parts: Parts, seed: int) -> None:
+def test_a_killed_worker_repeats_nothing_and_loses_nothing(
+    parts: Parts, seed: int, survived: list[dict[str, Any]]
+) -> None:
     blow = drawn(seed)
     with running(parts) as flow:
         killer = Killer(flow, blow)
@@ -24,6 +28,8 @@ def test_a_killed_worker_repeats_nothing_and_loses_nothing(parts: Parts, seed: i
             assert killer.struck_s is not None
             assert_done_once(flow, told)
             assert_told(flow, told)
+            after_s = round(killer.struck_s - told.line_s, 2)
+            survived.append({"seed": seed, **asdict(blow), "struck_after_line_s": after_s})
         except BaseException as error:
             error.add_note(f"seed {seed}: {blow}, struck at {killer.struck_s}")
             raise
