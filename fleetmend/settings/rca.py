@@ -9,7 +9,8 @@ class InferSettings(Section):
     """How hypotheses are weighed. Log-odds are natural logarithms: 2.3 is ten to one."""
 
     open_log_odds: float = -0.5
-    """Log-odds from which a cause is taken for likelier than chance. 0: even odds."""
+    """Log-odds from which a cause may open an incident. -0.5: two to three, because a fault that is
+    missed costs more than an incident too many."""
     second_log_odds: float = 1.0
     """What a further fault must add to what the others explain. 1: one fault is assumed rather
     than two."""
@@ -99,5 +100,8 @@ class RcaSettings(Section):
     """Folder of further fault classes (`*.toml`); one with a built-in's name replaces it. Empty:
     only the built-in ones."""
     infer: InferSettings = InferSettings()
+    """How hypotheses are weighed."""
     incident: IncidentSettings = IncidentSettings()
+    """When incidents open, change and end."""
     severity: SeveritySettings = SeveritySettings()
+    """How bad an incident is."""
