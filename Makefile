@@ -29,7 +29,7 @@ types: setup
 	@$(BIN)/mypy
 
 unit: setup web
-	@$(BIN)/pytest -q tests/unit tests/tidy tests/docs tests/contract tests/simulation --durations=10
+	@$(BIN)/pytest -q tests/unit tests/tidy tests/docs --durations=10
 
 campaign: setup web
 	@$(BIN)/python -m benchmarks.campaign

@@ -78,6 +78,9 @@ def demo_preset(data: Path) -> dict[str, Any]:
         "remediation.halt_file": str(data / "halt.json"),
         "remediation.default.autonomy": "auto",
         "console.auth": "local-demo",
+        # Rollouts of the simulated fleet restart engines in place, which still reads as a crash.
+        "simulator.faults.deploy_every_s": 0.0,
+        "simulator.life.on_call_s": 90.0,
         "alerting.receivers": [{"name": "log", "kind": "log", "severities": ["P0", "P1"]}],
     }
 

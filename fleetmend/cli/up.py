@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,8 +69,12 @@ def run(
     wanted = services(parts, roles)
     server = None
     if Role.CONSOLE in roles:
+        from console.auth import ensure_token
         from console.server import ConsoleServer
 
+        token = Path(parts.settings.console.token_file)
+        if parts.settings.console.auth == "token" and ensure_token(token):
+            say.print(f"wrote a new operator token to {token}", markup=False)
         deps, beside = showing(parts, faults)
         wanted += beside
         server = ConsoleServer(deps)
