@@ -36,16 +36,23 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fleetmend.model.entities import EntityId
-from fleetmend.model.events import Witness
-from rca.evidence import Key, Observation
-from rca.knowledge.model import Expected
+from rca.evidence import Key
+from rca.outlook import Outlook, outlook
 from rca.scene import Hypothesis, Scene
+from rca.weights import due_share, fitting, late_weight, log_likelihood, reliability
 
 Explained = Mapping[Key, float]
 """For each sign the probability that none of the faults assumed so far makes it seen."""
 
 NOTHING: Explained = {}
+
+_LACKING_MOST = 3.5
+"""What all missing signs together count at most: they are not independent, because an exporter or a
+detector that misses one misses others as well."""
+_LACKING_DECISIVE = 1.0
+"""The same beside a sign that is enough to name the fault."""
+_OLD_S = 20.0
+"""A forbidden sign older than the fault by this is another story."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +76,12 @@ class Ranked:
     """Probability with which it alone makes each of its seen signs seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Present:
-    seen: Observation
-    expected: Expected
-
-
-@dataclass(frozen=True, slots=True)
-class _Outlook:
-    """What a hypothesis expects here, sorted into seen, missing and unheard."""
-
-    present: tuple[_Present, ...]
-    missing: tuple[tuple[Key, Expected], ...]
-    against: tuple[tuple[Observation, float], ...]
-    unheard: float
-
-
 def evaluate(scene: Scene, hypothesis: Hypothesis, *, assumed: Explained = NOTHING) -> Ranked:
     """The gain of one hypothesis."""
-    outlook = _outlook(scene, hypothesis)
-    onsets_s = {at_s for p in outlook.present for at_s in (p.seen.onset_s, p.seen.latest_s)}
+    view = outlook(scene, hypothesis)
+    onsets_s = {at_s for p in view.present for at_s in (p.seen.onset_s, p.seen.latest_s)}
     anchors = sorted(onsets_s) or [scene.now_s]
-    ranked = [_at_onset(scene, hypothesis, outlook, anchor, assumed) for anchor in anchors]
+    ranked = [_at_onset(scene, hypothesis, view, anchor, assumed) for anchor in anchors]
     # Of equal gains the earliest onset: `anchors` is ascending and max keeps the first.
     return max(ranked, key=lambda r: round(r.log_odds, 9))
 
@@ -116,11 +107,11 @@ def lasting(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> float:
     what is missing by now does not count against it."""
     fault = scene.fault(hypothesis)
     log_odds = math.log(fault.prior / (1.0 - fault.prior))
-    for item in _outlook(scene, hypothesis).present:
-        weight = _fitting(scene, item.seen, item.expected, onset_s)
-        log_odds += _log_likelihood(
+    for item in outlook(scene, hypothesis).present:
+        weight = fitting(scene, item.seen, item.expected, onset_s)
+        log_odds += log_likelihood(
             scene, item.seen, 1.0 - weight * item.expected.strength
-        ) - _log_likelihood(scene, item.seen, 1.0)
+        ) - log_likelihood(scene, item.seen, 1.0)
     return log_odds
 
 
@@ -133,28 +124,10 @@ def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Ke
             seen = scene.observed.get((place, expected.sign))
             if seen is None:
                 continue
-            weight = _lasting(scene, seen.latest_s - onset_s, expected)
+            weight = late_weight(scene, seen.latest_s - onset_s, expected)
             strength = weight * expected.strength
             explained[seen.key] = max(strength, explained.get(seen.key, 0.0))
     return explained
-
-
-def roots(
-    scene: Scene, hypotheses: Iterable[Hypothesis], *, assumed: Explained = NOTHING, most: int = 3
-) -> list[Ranked]:
-    """The fewest faults that explain what is seen: take the best, then what adds enough to it."""
-    candidates = sorted(set(hypotheses))
-    chosen: list[Ranked] = []
-    left = dict(assumed)
-    while candidates and len(chosen) < most:
-        best = rank(scene, candidates, assumed=left)[0]
-        needed = scene.settings.second_log_odds if chosen else scene.settings.open_log_odds
-        if best.log_odds < needed:
-            break
-        chosen.append(best)
-        candidates.remove(best.hypothesis)
-        left = explain_away(left, best.explains)
-    return chosen
 
 
 def posterior(ranked: Ranked, rivals: Sequence[Ranked]) -> float:
@@ -184,49 +157,10 @@ def rivals_of(first: Ranked, ranked: Sequence[Ranked]) -> list[Ranked]:
     ]
 
 
-def _outlook(scene: Scene, hypothesis: Hypothesis) -> _Outlook:
-    present: list[_Present] = []
-    missing: list[tuple[Key, Expected]] = []
-    unheard = total = 0
-    for expected, places in scene.expects(hypothesis):
-        if not places:
-            continue
-        total += 1
-        seen = [scene.observed[p, expected.sign] for p in places if _is_seen(scene, p, expected)]
-        present.extend(_Present(observation, expected) for observation in seen)
-        not_seen = [p for p in places if not _is_seen(scene, p, expected)]
-        sign = scene.knowledge.signs[expected.sign]
-        heard = [p for p in not_seen if scene.ears.hears((p, sign.name), sign, scene.observed)]
-        unheard += not seen and not heard
-        # Where any of several places may show it, one that does is enough.
-        wanted = heard if expected.share_min > 0.0 else heard[:1] if not seen else []
-        missing.extend(((place, sign.name), expected) for place in wanted)
-    return _Outlook(
-        tuple(present),
-        tuple(missing),
-        tuple(_against(scene, hypothesis)),
-        unheard / total if total else 0.0,
-    )
-
-
-def _is_seen(scene: Scene, place: EntityId, expected: Expected) -> bool:
-    return (place, expected.sign) in scene.observed
-
-
-def _against(scene: Scene, hypothesis: Hypothesis) -> Iterable[tuple[Observation, float]]:
-    fault = scene.fault(hypothesis)
-    for forbidden in fault.forbidden:
-        for place in scene.graph.places(hypothesis.entity, fault, forbidden.on):
-            seen = scene.observed.get((place, forbidden.sign))
-            # What was only learned may propose a fault, it never rules one out.
-            if seen is not None and seen.hard > 0.0:
-                yield seen, forbidden.likelihood
-
-
 def _at_onset(
     scene: Scene,
     hypothesis: Hypothesis,
-    outlook: _Outlook,
+    view: Outlook,
     onset_s: float,
     assumed: Explained,
 ) -> Ranked:
@@ -235,12 +169,12 @@ def _at_onset(
     weights: list[tuple[float, Key]] = []
     explains: dict[Key, float] = {}
     decisive = False
-    for item in outlook.present:
+    for item in view.present:
         seen, expected = item.seen, item.expected
-        weight = _fitting(scene, seen, expected, onset_s)
+        weight = fitting(scene, seen, expected, onset_s)
         strength = weight * expected.strength
         left = assumed.get(seen.key, 1.0)
-        gain = _log_likelihood(scene, seen, left * (1.0 - strength)) - _log_likelihood(
+        gain = log_likelihood(scene, seen, left * (1.0 - strength)) - log_likelihood(
             scene, seen, left
         )
         log_odds += gain
@@ -249,19 +183,19 @@ def _at_onset(
             weights.append((gain, seen.key))
             decisive |= expected.decisive and weight > 0.5
     absent, lacking = [], 0.0
-    for key, expected in outlook.missing:
-        due = _due(scene, onset_s, expected)
+    for key, expected in view.missing:
+        due = due_share(scene, onset_s, expected)
         lacking += math.log(1.0 - due * expected.strength)
         if due * expected.strength >= 0.5:
             absent.append(key)
     log_odds += max(lacking, -_LACKING_DECISIVE if decisive else -_LACKING_MOST)
     against = []
-    for seen, likelihood in outlook.against:
+    for seen, likelihood in view.against:
         # What came long before the fault has nothing to do with it.
         if seen.latest_s < onset_s - scene.settings.order_tolerance_s - _OLD_S:
             continue
-        reliability = _reliability(seen)
-        log_odds += math.log(reliability * likelihood + 1.0 - reliability)
+        surely = reliability(seen)
+        log_odds += math.log(surely * likelihood + 1.0 - surely)
         against.append(seen.key)
     change = scene.recent_change(hypothesis, onset_s)
     if change is not None:
@@ -276,71 +210,7 @@ def _at_onset(
         supports=tuple(dict.fromkeys(key for _, key in weights)),
         absent=tuple(absent),
         against=tuple(against),
-        unheard=outlook.unheard,
+        unheard=view.unheard,
         decisive=decisive,
         explains=explains,
     )
-
-
-_LEARNED_CONFIDENCE = 0.3
-"""What a learned detector's word on one signal counts at most, however sure it is of the whole."""
-_SCORE_SCALE = 6.0
-"""Robust deviations over which the doubt about an odd number falls by e: 5, where detectors begin
-to speak, leaves 0.78, and 15 leaves 0.96. Telemetry has heavy tails."""
-_FACT_DOUBT = 0.01
-"""Share of events and states of no confidence that are not there at all: lines that somebody
-forged or a pattern misread."""
-_LATE_WEIGHT = 0.3
-"""Weight that a late sign keeps beside a fault that goes on: some symptoms take minutes."""
-_LATE_DECAY_S = 15.0
-_LACKING_MOST = 3.5
-"""What all missing signs together count at most: they are not independent, because an exporter or a
-detector that misses one misses others as well."""
-_LACKING_DECISIVE = 1.0
-"""The same beside a sign that is enough to name the fault."""
-_OLD_S = 20.0
-"""A forbidden sign older than the fault by this is another story."""
-
-
-def _log_likelihood(scene: Scene, seen: Observation, unexplained: float) -> float:
-    """ln of q * P + (1 - q) * (1 - P), with P from the leak and what is left unexplained."""
-    probability = 1.0 - (1.0 - scene.leak(seen.sign)) * unexplained
-    reliability = _reliability(seen)
-    return math.log(reliability * probability + (1.0 - reliability) * (1.0 - probability))
-
-
-def _reliability(seen: Observation) -> float:
-    """How surely a sign is there; a half says nothing."""
-    if seen.witness is Witness.MODEL:
-        return (1.0 + min(seen.confidence, _LEARNED_CONFIDENCE)) / 2.0
-    if seen.factual:
-        return 1.0 - _FACT_DOUBT * (1.0 - seen.confidence)
-    return 1.0 - 0.5 * math.exp(-abs(seen.symptom.score) / _SCORE_SCALE)
-
-
-def _fitting(scene: Scene, seen: Observation, expected: Expected, onset_s: float) -> float:
-    """How well either of a sign's onsets fits a fault that began at `onset_s`."""
-    return max(_timely(scene, at_s - onset_s, expected) for at_s in (seen.onset_s, seen.latest_s))
-
-
-def _timely(scene: Scene, lag_s: float, expected: Expected) -> float:
-    """1 within the lag range and the tolerance, falling by e for each decay time outside."""
-    tolerance_s = scene.settings.order_tolerance_s
-    early_s = expected.lag_min_s - tolerance_s - lag_s
-    late_s = lag_s - expected.lag_max_s - tolerance_s
-    return math.exp(-max(0.0, early_s, late_s) / scene.settings.order_decay_s)
-
-
-def _lasting(scene: Scene, lag_s: float, expected: Expected) -> float:
-    """Like `_timely` for a fault that goes on: late signs stay possible, early ones do not."""
-    if lag_s <= expected.lag_max_s:
-        return _timely(scene, lag_s, expected)
-    late_s = max(0.0, lag_s - expected.lag_max_s - scene.settings.order_tolerance_s)
-    return max(_LATE_WEIGHT, math.exp(-late_s / _LATE_DECAY_S))
-
-
-def _due(scene: Scene, onset_s: float, expected: Expected) -> float:
-    """How far a sign should be seen by now: 0 before its first moment, 1 from its last on."""
-    since_s = scene.now_s - onset_s - scene.settings.detection_s - expected.lag_min_s
-    span_s = max(expected.lag_max_s - expected.lag_min_s, 1e-9)
-    return min(1.0, max(0.0, since_s / span_s))

@@ -9,94 +9,31 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from fleetmend.errors import SettingsError
 from fleetmend.model.entities import EntityKind, RelationKind
 from fleetmend.model.findings import Direction
-from fleetmend.model.incidents import Severity
+from rca.knowledge.forms import SIGNS_FORM, ClassForm, ExpectedForm, ForbiddenForm
 from rca.knowledge.model import (
     PEER,
     SELF,
-    Channel,
-    Effect,
     Expected,
     FaultClass,
     Forbidden,
-    Hearing,
     Knowledge,
     Match,
     Sign,
     Step,
 )
 
-Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
-Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-MatchText = Annotated[
-    str, StringConstraints(pattern=r"^(@[a-z][a-z0-9_]*|[a-zA-Z0-9_.]+ (up|down|present))$")
-]
-StepText = Annotated[str, StringConstraints(pattern=r"^[<>][a-z_]+$")]
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Sign(_File):
-    title: str
-    kinds: list[EntityKind] = Field(min_length=1)
-    any: list[MatchText] = Field(min_length=1)
-    leak: Probability
-    channel: Channel = Channel.TELEMETRY
-    heard: Hearing = Hearing.DEFAULT
-    echo: bool = False
-    opposite: Word | Literal[""] = ""
-
-
-class _Expected(_File):
-    sign: Word
-    on: str = SELF
-    strength: Probability
-    lag_s: tuple[float, float] = (0.0, 5.0)
-    decisive: bool = False
-    share_min: float = Field(default=0.0, ge=0.0, le=1.0)
-
-
-class _Forbidden(_File):
-    sign: Word
-    on: str = SELF
-    likelihood: Probability
-
-
-class _Class(_File):
-    title: str
-    kinds: list[EntityKind] = Field(min_length=1)
-    prior: Probability
-    spreads: list[StepText] = []
-    depth: int = Field(default=1, ge=1, le=4)
-    needs: list[str] = []
-    symptoms: list[_Expected] = Field(min_length=1)
-    must_not_see: list[_Forbidden] = []
-    silences: list[str] = []
-    changes: list[Word] = []
-    change_needed: bool = False
-    effect: Effect
-    severity: Severity
-    runbooks: list[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")]] = Field(
-        min_length=1
-    )
-    next_check: str
-    source: str
-
-
 _SILENT_SIGNS = ("silent", "stale")
 _SILENCED = 0.25
 """Probability that a fault which may silence something does so: exporters differ."""
 _SILENCED_LAG_S = 20.0
 
-_SIGNS: TypeAdapter[dict[Word, _Sign]] = TypeAdapter(dict[Word, _Sign])
 _PLACES: frozenset[str] = frozenset({SELF, PEER, *(kind.value for kind in EntityKind)})
 
 
@@ -129,7 +66,7 @@ def load_knowledge(folder: Traversable, *, extra: Path | None = None) -> Knowled
 
 def _signs(file: Traversable) -> Mapping[str, Sign]:
     try:
-        read = _SIGNS.validate_python(_toml(file))
+        read = SIGNS_FORM.validate_python(_toml(file))
     except ValidationError as error:
         raise _bad(file, error) from error
     for name, sign in read.items():
@@ -155,7 +92,7 @@ def _signs(file: Traversable) -> Mapping[str, Sign]:
 
 def _fault_class(file: Traversable, signs: Mapping[str, Sign]) -> FaultClass:
     try:
-        read = _Class.model_validate(_toml(file))
+        read = ClassForm.model_validate(_toml(file))
     except ValidationError as error:
         raise _bad(file, error) from error
     _check_references(file, read, signs)
@@ -180,7 +117,7 @@ def _fault_class(file: Traversable, signs: Mapping[str, Sign]) -> FaultClass:
     )
 
 
-def _expected(read: _Class) -> tuple[Expected, ...]:
+def _expected(read: ClassForm) -> tuple[Expected, ...]:
     """The symptoms as written, and silence wherever the class may silence something."""
     written = [
         Expected(
@@ -204,9 +141,11 @@ def _expected(read: _Class) -> tuple[Expected, ...]:
     return (*written, *silences)
 
 
-def _check_references(file: Traversable, read: _Class, signs: Mapping[str, Sign]) -> None:
+def _check_references(file: Traversable, read: ClassForm, signs: Mapping[str, Sign]) -> None:
     """Signs must exist, and places be `self`, `peer` or a kind that a sign can be on."""
-    fields: list[tuple[Literal["symptoms", "must_not_see"], Iterable[_Expected | _Forbidden]]] = [
+    fields: list[
+        tuple[Literal["symptoms", "must_not_see"], Iterable[ExpectedForm | ForbiddenForm]]
+    ] = [
         ("symptoms", read.symptoms),
         ("must_not_see", read.must_not_see),
     ]

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rca.infer import roots
 from rca.knowledge.load import knowledge
 from rca.knowledge.model import FaultClass, Knowledge
 from rca.record import abstain
-from tests.unit.rca.faults import FAULTS, foreign, xid
+from tests.unit.rca.faults import FAULTS, foreign
 from tests.unit.rca.made_up import (
     START_S,
     engine,
@@ -157,19 +156,6 @@ def test_either_end_of_a_link_does_not_count_as_a_rival() -> None:
     assert others[0].hypothesis.fault == "nvlink_contention"
     assert best.log_odds == pytest.approx(others[0].log_odds)
     assert best.log_odds - others[1].log_odds > seen.settings.margin_log_odds
-
-
-def test_two_faults_at_once_give_two_causes() -> None:
-    both = [*FAULTS["noisy_neighbour"].findings[:2], xid(79)]
-    seen = scene(single(), both)
-    found = roots(seen, {h for key in seen.observed for h in seen.hypotheses(key)})
-    assert {r.hypothesis.fault for r in found} == {"noisy_neighbour", "gpu_fallen_off_bus"}
-
-
-def test_one_fault_gives_one_cause_though_others_would_explain_parts_of_it() -> None:
-    seen = scene(single(), FAULTS["operator_degradation"].findings)
-    found = roots(seen, {h for key in seen.observed for h in seen.hypotheses(key)})
-    assert [r.hypothesis.fault for r in found] == ["operator_degradation"]
 
 
 def test_a_rollout_is_blamed_only_after_a_change() -> None:

@@ -141,6 +141,23 @@ def test_a_second_fault_on_the_same_gpu_opens_its_own_incident() -> None:
     assert root(second) == ("gpu_fallen_off_bus", gpu(0))
 
 
+def test_two_faults_at_once_give_two_causes() -> None:
+    fold = Fold(single())
+    found = opened(fold, *NEIGHBOUR[:2], xid(79))
+    assert {root(incident) for incident in found} == {
+        ("noisy_neighbour", gpu(0)),
+        ("gpu_fallen_off_bus", gpu(0)),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FAULTS if name != "bad_rollout"))
+def test_one_fault_gives_one_incident_though_others_would_explain_parts_of_it(name: str) -> None:
+    fault = FAULTS[name]
+    fold = Fold(fault.fleet())
+    found = opened(fold, *fault.findings, within=30)
+    assert [root(incident) for incident in found] == [(name, fault.blamed)]
+
+
 def test_a_better_explanation_takes_over_while_the_incident_is_young() -> None:
     fold = Fold(single())
     surge = FAULTS["request_surge"].findings
