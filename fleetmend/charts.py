@@ -67,7 +67,7 @@ class EvidenceCharts:
         with self._store.transaction() as tx:
             for entity, signal in wanted:
                 lines = {entity: tracks.get((entity, signal))}
-                pool = next(iter(topology.targets(entity, RelationKind.MEMBER_OF)), None)
+                pool = pool_of(entity, topology)
                 among = [tracks[p, signal] for p in peers[entity] if (p, signal) in tracks]
                 if pool is not None and among:
                     lines[pool] = median_track(among)
@@ -92,16 +92,25 @@ def charted_signals(incident: Incident) -> list[tuple[EntityId, str]]:
     return list(pairs)[:CHARTS_MAX]
 
 
+def pool_of(entity: EntityId, topology: TopologyView) -> EntityId | None:
+    """The pool of an entity, or of the node that it is part of."""
+    node = topology.ancestor(entity, EntityKind.NODE)
+    for member in (entity, node):
+        groups = topology.targets(member, RelationKind.MEMBER_OF) if member is not None else ()
+        for group in groups:
+            if kind_of(group) is EntityKind.POOL:
+                return group
+    return None
+
+
 def peers_of(entity: EntityId, topology: TopologyView) -> tuple[EntityId, ...]:
     """Entities of the same kind in the same pool, without itself; a bounded, stable choice."""
-    pools = topology.targets(entity, RelationKind.MEMBER_OF)
-    same = (
-        other
-        for pool in pools
-        if kind_of(pool) is EntityKind.POOL
-        for other in topology.sources(pool, RelationKind.MEMBER_OF)
-        if other != entity and kind_of(other) is kind_of(entity)
-    )
+    pool = pool_of(entity, topology)
+    if pool is None:
+        return ()
+    members = topology.sources(pool, RelationKind.MEMBER_OF)
+    parts = (part for m in members for part in topology.sources(m, RelationKind.PART_OF))
+    same = {e for e in (*members, *parts) if kind_of(e) is kind_of(entity)} - {entity}
     chosen = sorted(same)
     return tuple(chosen[:: max(1, len(chosen) // PEERS_MAX)][:PEERS_MAX])
 
