@@ -1,6 +1,7 @@
 """The platform as separate processes: `fleetmend up --role ...` on one settings file."""
 
 import contextlib
+import os
 import sys
 import threading
 import urllib.request
@@ -28,9 +29,12 @@ class Workers:
         """Start all at once, as an orchestrator would."""
         for role in ROLES:
             self.processes[role] = Daemon(
-                [COMMAND, "up", "--role", role, "--config", self._settings],
+                [
+                    *_clean_environment(),
+                    f"FLEETMEND_HEALTH__PORT={self._ports[role]}",
+                    *(COMMAND, "up", "--role", role, "--config", self._settings),
+                ],
                 log=self._folder / f"{role}.log",
-                env={"FLEETMEND_HEALTH__PORT": str(self._ports[role])},
             )
 
     def stop(self) -> None:
@@ -70,6 +74,13 @@ class Workers:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+
+def _clean_environment() -> list[str]:
+    """Whoever runs the tests may have variables of ours set: they are no settings of these
+    workers."""
+    ours = [name for name in os.environ if name.startswith("FLEETMEND_")]
+    return ["env", *(word for name in ours for word in ("-u", name))]
 
 
 def toml(values: Mapping[str, object]) -> str:
