@@ -9,8 +9,9 @@ from remediation.execute import Executor
 from remediation.intake import Intake
 from remediation.picture import Picture
 
-TURNS_MAX = 50
-"""Turns of sessions in one step, before the log is looked at again."""
+TURNS_MAX = 5
+"""Turns of sessions in one step, before the log is looked at again: an incident that has just come
+waits no longer than these."""
 
 
 class Mender:
