@@ -85,6 +85,11 @@ def signatures() -> tuple[Signature, ...]:
     return tuple(found)
 
 
+_DRIVER_MARKS = ("NVRM:", "nvidia-nvswitch")
+_STAMPS = re.compile(r"(?:\[[^\]]{1,24}\]\s*)*")
+"""What `dmesg` puts before a line: time, and the thread on newer kernels."""
+
+
 def match_line(line: str, channel: Channel) -> Match | None:
     """What a line is: the first signature that fits, with the fields of those that add to it."""
     line = line[:SEARCHED_MAX]
@@ -95,7 +100,7 @@ def match_line(line: str, channel: Channel) -> Match | None:
             continue
         if signature.adds_to != name:  # the first match decides; only its additions follow
             continue
-        found = signature.pattern.search(line)
+        found = _find(signature, line)
         if found is None:
             continue
         name = name or signature.name
@@ -104,6 +109,15 @@ def match_line(line: str, channel: Channel) -> Match | None:
             if value is not None and value != "unknown":
                 fields[field] = _typed(field, value)
     return Match(name, fields) if name else None
+
+
+def _find(signature: Signature, line: str) -> re.Match[str] | None:
+    """The driver's own lines begin with its mark. Elsewhere in a kernel line the same words may be
+    the name of a program that a tenant chose (`segfault ... in NVRM: Xid (...)`)."""
+    if signature.pattern.pattern.startswith(_DRIVER_MARKS):
+        stamp = _STAMPS.match(line)
+        return signature.pattern.match(line, stamp.end() if stamp else 0)
+    return signature.pattern.search(line)
 
 
 def _typed(field: str, value: str) -> str | int:

@@ -14,7 +14,15 @@ from collectors.fetch import Fetched, Fetcher, Outcome
 from collectors.naming import Names, Resolve, pod_alias
 from collectors.normalise import Normaliser, Observation
 from collectors.series import Reading
-from fleetmend.model.entities import EntityId, EntityKind, TopologyChange, entity_id
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+    kind_of,
+)
 from fleetmend.model.events import Event, EventType, event_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.ports.deadletters import DeadLetter
@@ -62,6 +70,9 @@ def engines_by_pod(cluster: str, targets: tuple[TargetSettings, ...]) -> dict[st
         if engine is not None and pod:
             found[pod_alias(namespace, pod)] = engine
     return found
+
+
+_ENGINE_MAY_NAME = frozenset({EntityKind.ENGINE, EntityKind.MODEL})
 
 
 class Target:
@@ -115,7 +126,7 @@ class Target:
         self._failures = self._failures + 1 if outcome in _SILENT else 0
         seen = None
         if page is not None and outcome is Outcome.OK:
-            seen = self._normaliser.observe(page.reading, at_s)
+            seen = self._within_its_rights(self._normaliser.observe(page.reading, at_s))
         own = self._own(outcome, fetched, at_s)
         return Scrape(
             at_s=at_s,
@@ -126,6 +137,22 @@ class Target:
             event=self._event(fetched, page, seen, at_s),
             letters=self._letters(page, at_s),
         )
+
+    def _within_its_rights(self, seen: Observation) -> Observation:
+        """An engine's page is written by whoever runs the engine: it may speak of that engine and
+        its model, never of a GPU, a node or who runs where."""
+        if self.settings.kind != "engine":
+            return seen
+        spoken = [kind_of(EntityId(entity)) in _ENGINE_MAY_NAME for entity in seen.batch.entities]
+        batch = seen.batch.select(np.array(spoken, np.bool_)[seen.batch.entity])
+        changes = tuple(
+            change
+            for change in seen.changes
+            if kind_of(change.entity) in _ENGINE_MAY_NAME
+            and change.op is not TopologyOp.ALIAS
+            and change.relation is not RelationKind.RUNS_ON
+        )
+        return Observation(batch, changes, seen.dropped)
 
     def _own(self, outcome: Outcome, fetched: Fetched, at_s: float) -> SampleBatch:
         up, time = _UP[self.settings.kind]

@@ -122,7 +122,7 @@ class Guard:
                 403, "cross_site", "Changes are taken from this console's own pages only."
             )
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._body_max:
+        if not length.isdecimal() or int(length) > self._body_max:
             return self._too_large()
         wait_s = self._rate.admit(scope["client"][0] if scope.get("client") else "")
         if wait_s:
@@ -138,7 +138,7 @@ class Guard:
 def _hostname(host: str) -> str:
     """The Host header without its port, lower case; IPv6 keeps its brackets."""
     name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdigit() else host.lower()
+    return name if colon and port.isdecimal() else host.lower()
 
 
 def _same_site(headers: Headers, host: str) -> bool:

@@ -32,6 +32,7 @@ class ConsoleServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # else a local client names any address as its own
                 timeout_graceful_shutdown=3,
             ),
             self._started,

@@ -117,6 +117,7 @@ def collecting(parts: Parts) -> list[Service | Loop]:
             sink=sink("prometheus"),
             clock=parts.clock,
             dead_letters=dead_letters,
+            resolve=follower.resolve,
         )
         found.append(Loop("prometheus", scraper.run))
     for each in collectors.kernel_logs:

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 IDLE_WAIT_S = 0.02
 """Pause after a step that found nothing to do: short, since it adds to every hop."""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+WELL_AFTER_S = 30.0
+"""A loop that ran for so long before it failed had been well."""
 STUCK_AFTER_S = 30.0
 """A service whose step has not ended for so long is not ready."""
 
@@ -29,6 +31,8 @@ class Health:
 
     steps: int = 0
     failures: int = 0
+    streak: int = 0
+    """Failures since the last step that went well: decides how long to back off."""
     failing: str = ""
     """The last error while it goes on failing, else empty."""
     stepped_at_s: float = 0.0
@@ -71,15 +75,19 @@ class ServiceThreads:
             service.health.stepped_at_s = self._clock.now_s()
             thread.start()
 
-    def stop(self, *, timeout_s: float = 10.0) -> None:
-        """Ask all to stop after their step and wait for them."""
+    def ask_to_stop(self) -> None:
+        """Every service ends after its step."""
         self._stop.set()
+
+    def stop(self, *, timeout_s: float = 10.0) -> None:
+        """Ask all to stop, and wait for them."""
+        self.ask_to_stop()
+        self.join(timeout_s=timeout_s)
+
+    def join(self, *, timeout_s: float) -> None:
+        """Wait until all have stopped."""
         for thread in self._threads:
             thread.join(timeout_s)
-
-    def wait(self) -> None:
-        """Until somebody calls `stop`."""
-        self._stop.wait()
 
     def unready(self) -> list[str]:
         """Why the process is not ready: services that fail or do not return."""
@@ -106,7 +114,12 @@ class ServiceThreads:
         health = service.health
         try:
             if isinstance(service, Loop):
-                service.run(self._stop)
+                begun_s = self._clock.now_s()
+                try:
+                    service.run(self._stop)
+                finally:
+                    if self._clock.now_s() - begun_s > WELL_AFTER_S:
+                        health.streak, health.failing = 0, ""
                 return 0.0
             done = service.step()
         except FleetError as error:
@@ -114,20 +127,21 @@ class ServiceThreads:
         except Exception as error:  # noqa: BLE001  the edge: a bug in one service stops no other
             return self._failed(service, f"{type(error).__name__}: {error}", expected=False)
         health.steps += 1
-        health.failing = ""
+        health.streak, health.failing = 0, ""
         health.stepped_at_s = self._clock.now_s()
         return 0.0 if done else service.idle_wait_s
 
     def _failed(self, service: Service | Loop, what: str, *, expected: bool) -> float:
         health = service.health
         health.failures += 1
+        health.streak += 1
         again = health.failing == what
         health.failing = what
         health.stepped_at_s = self._clock.now_s()
         if not again:  # the same failure each second is one line, and a figure
             extra = {"service": service.name, "error": what}
             logger.error("service failed", extra=extra, exc_info=not expected)
-        return BACK_OFF_S[min(health.failures, len(BACK_OFF_S)) - 1]
+        return BACK_OFF_S[min(health.streak, len(BACK_OFF_S)) - 1]
 
 
 def settle(services: Sequence[Service]) -> None:

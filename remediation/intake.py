@@ -188,10 +188,10 @@ class Intake:
         """Records are gone that were not read: go on from the oldest, and until the end is reached
         nothing is taken out."""
         for partition, position in self._positions.items():
-            begin = self._log.begin(partition)
-            if position < begin:
+            begin, end = self._log.begin(partition), self._log.end(partition)
+            if not begin <= position <= end:  # behind the log, or of a log that is no more
                 self._positions[partition] = begin
-                self._behind_until[partition] = self._log.end(partition)
+                self._behind_until[partition] = end
         self._picture.behind = f"records were lost: {lost.what}"
         with self._store.transaction() as tx:
             tx.audit.append(

@@ -92,6 +92,6 @@ def _version(if_match: str | None) -> int:
     if if_match is None:
         raise Problem(428, "version_needed", "Send If-Match with the plan's ETag.")
     text = if_match.strip().removeprefix("W/").strip('"')
-    if not text.isdigit():
+    if not text.isdecimal():
         raise Problem(412, "stale", "If-Match must carry the plan's version.")
     return int(text)

@@ -71,7 +71,7 @@ class Hub:
     def _position(self, last_id: str) -> int | None:
         """The sequence number in an id of this run; None when it cannot be gone on from."""
         epoch, _, number = last_id.partition("-")
-        if epoch != self._epoch or not number.isdigit() or int(number) > self._seq:
+        if epoch != self._epoch or not number.isdecimal() or int(number) > self._seq:
             return None
         return int(number)
 

@@ -106,7 +106,7 @@ def evidence_view(case: IncidentCase, *, points_max: int) -> EvidenceView:
 def _number(evidence_id: str) -> tuple[int, str]:
     """E2 before E10."""
     digits = evidence_id.lstrip("E")
-    return (int(digits) if digits.isdigit() else 10**9, evidence_id)
+    return (int(digits) if digits.isdecimal() else 10**9, evidence_id)
 
 
 def _row(piece: Evidence, chart: Chart | None) -> EvidenceRow:

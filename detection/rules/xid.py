@@ -51,6 +51,7 @@ _RECOVERY = {
 }
 """What Xid 154 asks for (NVML_GPU_RECOVERY_ACTION; 5 to 7 are new in the 2026 header)."""
 _SAVED = TypeAdapter(list[tuple[str, int, float]])
+_SAVED_WAITING = TypeAdapter(list[tuple[str, int, float, Witness]])
 _AUTHORITY = (Witness.KERNEL_LOG, Witness.DRIVER_EVENT)
 
 
@@ -71,7 +72,7 @@ class XidRule:
     name = "rules.xid"
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[str, int, float]] = []
+        self._waiting: list[tuple[str, int, float, Witness]] = []
         """(node, Xid, time) of kernel lines that name a node with several GPUs."""
         self._told: list[tuple[str, int, float]] = []
         """(node, Xid, time) that were found on a GPU."""
@@ -87,7 +88,7 @@ class XidRule:
                 continue
             gpu = _gpu_of(event, frame.topology)
             if gpu is None:
-                self._waiting.append((event.subject, code, event.time_s))
+                self._waiting.append((event.subject, code, event.time_s, witness_of(event)))
                 continue
             node = frame.topology.ancestor(gpu, EntityKind.NODE)
             self._told.append((node or "", code, event.time_s))
@@ -109,15 +110,15 @@ class XidRule:
     def _unnamed(self, frame: Frame) -> list[Opinion]:
         """Kernel lines for which no GPU was named in time are findings of the node."""
         opinions, still = [], []
-        for node, code, time_s in self._waiting:
+        for node, code, time_s, witness in self._waiting:
             if any(n == node and c == code and abs(t - time_s) <= TWIN_S for n, c, t in self._told):
                 continue
             if frame.end_s - time_s < TWIN_S:
-                still.append((node, code, time_s))
+                still.append((node, code, time_s, witness))
             else:
                 subject = EntityId(node)
                 policy = xid_policy(code)
-                opinions.append(_opinion(subject, policy, time_s, Witness.KERNEL_LOG))
+                opinions.append(_opinion(subject, policy, time_s, witness))
         self._waiting = still
         self._told = [told for told in self._told if frame.end_s - told[2] < 2 * TWIN_S]
         return opinions
@@ -130,7 +131,7 @@ class XidRule:
 
     def restore(self, state: State) -> None:
         """Become what `snapshot` saved."""
-        self._waiting = _SAVED.validate_python(state["waiting"])
+        self._waiting = _SAVED_WAITING.validate_python(state["waiting"])
         self._told = _SAVED.validate_python(state["told"])
         self._sticky.restore(cast(Json, state["sticky"]))
 

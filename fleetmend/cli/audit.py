@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from fleetmend.cli.app import Exit, app, say
 from fleetmend.cli.settings import ConfigOption
 from fleetmend.cli.stores import open_store
-from fleetmend.model.audit import AuditRecord, verify_chain
+from fleetmend.model.audit import AuditRecord, Breach, verify_chain
 
 audit_app = typer.Typer(help="Read and verify the audit log.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
@@ -21,8 +21,10 @@ _RECORD = TypeAdapter(AuditRecord)
 def verify(config: ConfigOption = None) -> None:
     """Walk the hash chain from its first record; exit code 1 at the first breach."""
     with open_store(config) as store, store.reading() as tx:
-        records = list(tx.audit.all())
+        records, head = list(tx.audit.all()), tx.audit.head()
     breach = verify_chain(records)
+    if breach is None and len(records) != head:
+        breach = Breach(len(records) + 1, f"record missing: the log once reached {head}")
     if breach is not None:
         say.print(f"broken at record {breach.seq}: {breach.what}", style="red", markup=False)
         raise typer.Exit(Exit.FAILED)

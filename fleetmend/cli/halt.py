@@ -9,10 +9,11 @@ import typer
 from fleetmend.cli.app import app, say
 from fleetmend.cli.settings import ConfigOption, load
 from fleetmend.clock import SystemClock
+from fleetmend.pipeline import halt_switch
 from fleetmend.ports.halt import HaltState
-from remediation.halt import FileHalt
+from fleetmend.settings import Settings
 
-ByOption = Annotated[str, typer.Option(help="Who halts; your login name by default.")]
+ByOption = Annotated[str, typer.Option(help="Who decides; your login name by default.")]
 
 
 @app.command("halt")
@@ -21,21 +22,26 @@ def halt(
     by: ByOption = "",
     config: ConfigOption = None,
 ) -> None:
-    """Stop all side effects within a second. Giving capacity back goes on."""
-    switch = _switch(config)
-    state = HaltState(True, by or getpass.getuser(), reason, SystemClock().now_s())
-    switch.set(state)
-    say.print(f"halted by {state.by}: {reason}", style="red", markup=False)
+    """Stop all side effects within a second, on every switch that the settings name."""
+    settings, clock = load(config).settings, SystemClock()
+    state = HaltState(True, by or getpass.getuser(), reason, clock.now_s())
+    halt_switch(settings, clock).set(state)
+    say.print(f"halted by {state.by}: {switches(settings)}", style="red", markup=False)
 
 
 @app.command("resume")
 def resume(by: ByOption = "", config: ConfigOption = None) -> None:
     """Go on after a halt."""
-    _switch(config).set(HaltState(False, by or getpass.getuser(), "", SystemClock().now_s()))
-    say.print("running", style="green", markup=False)
+    settings, clock = load(config).settings, SystemClock()
+    state = HaltState(False, by or getpass.getuser(), "", clock.now_s())
+    halt_switch(settings, clock).set(state)
+    say.print(f"running: {switches(settings)}", style="green", markup=False)
 
 
-def _switch(config: Path | None) -> FileHalt:
-    switch = FileHalt(Path(load(config).settings.remediation.halt_file))
-    switch.create()
-    return switch
+def switches(settings: Settings) -> str:
+    """Which switches were set, in full: executors elsewhere may read others."""
+    remediation = settings.remediation
+    named = [str(Path(remediation.halt_file).resolve())]
+    if remediation.halt_configmap:
+        named.append(f"ConfigMap {remediation.halt_configmap}")
+    return ", ".join(named)

@@ -39,6 +39,7 @@ def up(roles: RolesOption = "all", config: ConfigOption = None) -> None:
     chosen = parse_roles(roles)
     settings = load(config).settings
     refuse_split(settings, chosen)
+    refuse_demo(settings)
     configure(role="+".join(sorted(chosen)) if len(chosen) < len(Role) else "all")
     clock = SystemClock()
     store = Store(settings.store.url, clock, settings=settings.store)
@@ -81,10 +82,10 @@ def run(
     threads = ServiceThreads(wanted, parts.clock)
     parts.registry.register(ServiceMetrics(threads))
     pages = health_pages(parts, threads, parts.registry)
-    threads.start()
-    if server is not None:
+    if server is not None:  # first: a port that is taken must not end a process that acts already
         address = server.start()
         (ready or (lambda at: say.print(f"console at {at}", markup=False)))(address)
+    threads.start()
     stop.wait()
     if server is not None:
         server.stop()
@@ -114,6 +115,17 @@ def parse_roles(text: str) -> frozenset[Role]:
     if unknown := sorted(names - known):
         raise typer.BadParameter(f"unknown role {unknown[0]!r}; known: {', '.join(sorted(known))}")
     return frozenset(Role(name) for name in names)
+
+
+def refuse_demo(settings: Settings) -> None:
+    """Everybody who reaches the page may decide in a demonstration: never over a real fleet.
+    Raises SettingsError."""
+    if settings.console.auth == "local-demo":
+        raise SettingsError(
+            "local-demo is for the simulated fleet of `fleetmend demo`",
+            where="console.auth",
+            fix='Set console.auth = "token".',
+        )
 
 
 def refuse_split(settings: Settings, roles: frozenset[Role]) -> None:

@@ -11,7 +11,7 @@ from fleetmend.model.incidents import Incident
 from fleetmend.replay import replay
 from fleetmend.settings import Settings
 
-RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
+RECORDINGS = Path(__file__).parents[2] / "data" / "recordings"
 RECORDING = RECORDINGS / "h200-single-a"
 CUT_S = 150.0
 """Long enough to hold the first two faults."""
