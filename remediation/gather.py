@@ -267,7 +267,8 @@ def _silences(
         for finding, entity in picture.showing(symptom).items()
     }
     silent_entities = frozenset(quiet.values())
-    explained = {item.finding for item in support}
+    # A silence that was interrupted comes back as another finding and is the same claim.
+    named = {item.finding for item in support} | {(item.entity, item.symptom) for item in support}
     confirmed_by = frozenset(
         item.witness
         for item in support
@@ -275,7 +276,7 @@ def _silences(
         and not (item.witness is Witness.TELEMETRY and item.entity in silent_entities)
     )
     return tuple(
-        Silence(entity, symptom, finding in explained, confirmed_by)
+        Silence(entity, symptom, not named.isdisjoint({finding, (entity, symptom)}), confirmed_by)
         for (finding, symptom), entity in sorted(quiet.items())
         if unit in picture.units_of(entity, kind)
     )

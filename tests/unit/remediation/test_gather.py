@@ -207,6 +207,21 @@ def test_silence_that_the_diagnosis_names_is_explained(asker: Asker) -> None:
     assert not silences[engine_id(0)].explained
 
 
+def test_a_silence_that_was_interrupted_is_still_the_one_that_is_explained(asker: Asker) -> None:
+    """A collector that restarts closes the finding and opens another; the diagnosis is the same."""
+    evidence = tuple(
+        replace(item, symptom="telemetry_absent") if item.witness is Witness.SILENCE else item
+        for item in asker.incident.evidence
+    )
+    asker.incident = replace(asker.incident, evidence=evidence)
+    asker.picture.find(finding(gpu_id(0), "telemetry_absent", "f-anew"))
+    asker.picture.find(finding(gpu_id(0), "telemetry_frozen", "f-other"))
+
+    silences = {s.symptom: s.explained for s in asker.facts().silences}
+
+    assert silences == {"telemetry_absent": True, "telemetry_frozen": False}
+
+
 def test_numbers_of_what_is_silent_itself_confirm_nothing(asker: Asker) -> None:
     evidence = tuple(
         replace(item, witness=Witness.TELEMETRY) if item.witness is Witness.KERNEL_LOG else item
