@@ -56,6 +56,8 @@ HOPS = (
 )
 PAUSE_S = (0.3, 1.3)
 """Between two incidents, by lot: in step with nothing."""
+SCRAPE_S = 5.0
+"""Between scrapes of a node: this machine plays the exporters of all of them as well."""
 LIMITS = {"taken_max": 10_000, "out_max": 10_000, "out_fraction": 1.0}
 
 
@@ -100,7 +102,9 @@ def main() -> int:
     wanted = parser.parse_args().incidents
     with tempfile.TemporaryDirectory(prefix="fleetmend-") as name, real_parts(Path(name)) as parts:
         changes = partial(lifted, parts.folder)
-        with running(parts, nodes_wanted=wanted + 1, replicas=0, changes=changes) as flow:
+        with running(
+            parts, nodes_wanted=wanted + 1, replicas=0, scrape_s=SCRAPE_S, changes=changes
+        ) as flow:
             lines, bare_lines = measure(flow, parts, wanted)
             ways = ways_of(flow, parts, lines)
             cordons = bare_cordons(AuditWitness(flow.pool, user="admin"))

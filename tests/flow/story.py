@@ -160,13 +160,16 @@ def running(
     *,
     nodes_wanted: int = NODES,
     replicas: int = REPLICAS,
+    scrape_s: float = 1.0,
     changes: Callable[[str], Mapping[str, object]] = lambda pool: {},
 ) -> Iterator[Flow]:
-    """Everything arranged and started, and warm. `changes` of the settings, for a pool's name."""
+    """Everything arranged and started, and warm. `scrape_s`: between scrapes of a node; `changes`
+    of the settings, for a pool's name."""
     pool = ServingPool(parts.kube, nodes=nodes_wanted, replicas=replicas)
     with GpuNodes(pool.nodes, parts.folder) as nodes, Receiver() as receiver:
         settings = parts.folder / "fleetmend.toml"
-        values = settings_of(parts, pool, nodes, receiver) | dict(changes(pool.name))
+        values = settings_of(parts, pool, nodes, receiver, scrape_s=scrape_s)
+        values |= changes(pool.name)
         settings.write_text(toml(values))
         workers = Workers(settings, parts.folder)
         workers.start()
@@ -193,7 +196,7 @@ def streams(parts: Parts, pool: ServingPool) -> StreamsSettings:
 
 
 def settings_of(
-    parts: Parts, pool: ServingPool, nodes: GpuNodes, receiver: Receiver
+    parts: Parts, pool: ServingPool, nodes: GpuNodes, receiver: Receiver, *, scrape_s: float
 ) -> dict[str, object]:
     """What all roles share. Quiet times are short, so that a fault is over soon after it ends."""
     kube, folder = parts.kube, parts.folder
@@ -220,6 +223,7 @@ def settings_of(
                 "kind": "gpu",
                 "node": node,
                 "pool": pool.name,
+                "interval_s": scrape_s,
                 "timeout_s": 0.95,
             }
             for node in pool.nodes
