@@ -54,6 +54,7 @@ HOPS = (
     "session to intent committed",
     "intent to patch accepted",
 )
+QUANTILES = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
 PAUSE_S = (0.3, 1.3)
 """Between two incidents, by lot: in step with nothing."""
 SCRAPE_S = 5.0
@@ -109,18 +110,22 @@ def main() -> int:
             ways = ways_of(flow, parts, lines)
             cordons = bare_cordons(AuditWitness(flow.pool, user="admin"))
             bare_ms = [(b - a) * 1e3 for a, b in zip(bare_lines, cordons, strict=True)]
-    figures = described("cordon") | {
+    figures = [
+        figure("line written to cordon accepted", [way.total_ms for way in ways]),
+        *(
+            figure(f"of that: {hop}", [way.hops_ms[number] for way in ways])
+            for number, hop in enumerate(HOPS)
+        ),
+        figure("the same by a bare loop", bare_ms),
+    ]
+    show(figures)
+    document = described("cordon") | {
         "incidents": len(ways),
-        "total_ms": quantiles([way.total_ms for way in ways]),
-        "hops_ms": {
-            hop: quantiles([way.hops_ms[number] for way in ways]) for number, hop in enumerate(HOPS)
-        },
-        "bare_loop_ms": quantiles(bare_ms),
+        "figures": figures,
         "ways_ms": [[round(ms, 2) for ms in way.hops_ms] for way in ways],
     }
-    show(figures)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(figures, indent=1) + "\n")
+    RESULT.write_text(json.dumps(document, indent=1) + "\n")
     return 0
 
 
@@ -301,24 +306,19 @@ def seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
-def quantiles(values_ms: Sequence[float]) -> dict[str, float]:
-    """Milliseconds; between two values by interpolation."""
-    figures = np.percentile(np.array(values_ms), [50, 90, 99, 100])
-    names = ("p50", "p90", "p99", "max")
-    return {name: round(float(ms), 2) for name, ms in zip(names, figures, strict=True)}
-
-
-def show(figures: dict[str, Any]) -> None:
-    """A table for people."""
-    print(f"{figures['incidents']} incidents, milliseconds")
-    print(f"{'':36}{'P50':>9}{'P90':>9}{'P99':>9}{'max':>9}")
-    rows = {
-        **figures["hops_ms"],
-        "line written to cordon accepted": figures["total_ms"],
-        "the same by a bare loop": figures["bare_loop_ms"],
+def figure(what: str, values_ms: Sequence[float]) -> dict[str, Any]:
+    """Quantiles in milliseconds; between two values by interpolation."""
+    found = np.percentile(np.array(values_ms), [50, 90, 99, 100])
+    return {"what": what} | {
+        name: round(float(ms), 2) for name, ms in zip(QUANTILES, found, strict=True)
     }
-    for name, row in rows.items():
-        print(f"{name:36}" + "".join(f"{row[q]:9.1f}" for q in ("p50", "p90", "p99", "max")))
+
+
+def show(figures: Sequence[dict[str, Any]]) -> None:
+    """A table for people."""
+    print(f"{'milliseconds':52}" + "".join(f"{name.removesuffix('_ms'):>9}" for name in QUANTILES))
+    for row in figures:
+        print(f"{row['what']:52}" + "".join(f"{row[name]:9.1f}" for name in QUANTILES))
 
 
 if __name__ == "__main__":
