@@ -74,13 +74,9 @@ def speed() -> str:
             way += f", {figure['records_per_append']} at once"
         rate = figure["samples_per_s"] / 1e6
         rows.append((f"samples through the log: {way}", f"{rate:.2f} M/s", "benchmarks.streams"))
-    cordon = result("cordon")
-    ways = {"log line to cordon accepted": cordon["total_ms"]}
-    ways |= {f"- {hop}": spread for hop, spread in cordon["hops_ms"].items()}
-    ways |= {"the same by a bare watch-and-patch loop": cordon["bare_loop_ms"]}
-    for what, spread in ways.items():
-        figure = f"P50 {spread['p50']:.0f} ms, P99 {spread['p99']:.0f} ms"
-        rows.append((what, figure, "benchmarks.cordon"))
+    for row in result("cordon")["figures"]:
+        figure = f"P50 {row['p50_ms']:.0f} ms, P99 {row['p99_ms']:.0f} ms"
+        rows.append((row["what"], figure, "benchmarks.cordon"))
     return table(("what", "figure", "python -m"), rows)
 
 
