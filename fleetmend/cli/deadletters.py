@@ -1,9 +1,11 @@
 """`fleetmend dead-letters`: input that could not be understood, with where it came from."""
 
-from typing import Annotated
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
@@ -11,8 +13,6 @@ from fleetmend.cli.app import Output, app
 from fleetmend.cli.settings import ConfigOption
 from fleetmend.cli.stores import open_store
 from fleetmend.ports.deadletters import DeadLetter
-
-LETTER = TypeAdapter(DeadLetter)
 
 
 @app.command("dead-letters")
@@ -24,10 +24,30 @@ def dead_letters(
     """Print dead letters and how many there ever were, by source."""
     with open_store(config) as store, store.reading() as tx:
         letters, counts = tx.dead_letters.page(limit), tx.dead_letters.counts()
-    if output is not Output.TABLE:
-        for letter in letters:
-            typer.echo(LETTER.dump_json(letter).decode())
-        return
+    match output:
+        case Output.JSON:
+            report = {"dead_letters": [_row(letter) for letter in letters], "counts": counts}
+            typer.echo(json.dumps(report, indent=2))
+        case Output.JSONL:
+            for letter in letters:
+                typer.echo(json.dumps(_row(letter)))
+        case Output.TABLE:
+            _print_table(letters, counts)
+
+
+def _row(letter: DeadLetter) -> dict[str, Any]:
+    """The payload twice: as text for people, other bytes shown as `\\xNN`, and exactly."""
+    return {
+        "at_s": letter.at_s,
+        "source": letter.source,
+        "where": letter.where,
+        "error": letter.error,
+        "payload": letter.payload.decode(errors="backslashreplace"),
+        "payload_base64": base64.b64encode(letter.payload).decode(),
+    }
+
+
+def _print_table(letters: Sequence[DeadLetter], counts: Mapping[str, int]) -> None:
     table = Table("at", "source", "where", "error", box=None)
     for letter in letters:
         table.add_row(f"{letter.at_s:.3f}", letter.source, letter.where, letter.error[:120])
