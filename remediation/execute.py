@@ -6,9 +6,8 @@ elsewhere. A dry run is the same loop with another ledger and other ports (`reme
 """
 
 import logging
-import threading
 
-from fleetmend.errors import FenceLost, FleetError, PortError, StoreConflict, StoreError
+from fleetmend.errors import FenceLost, FleetError, PortError, StoreConflict
 from fleetmend.model.plans import Session, SessionState
 from remediation import returning
 from remediation.forward import forward
@@ -28,17 +27,6 @@ class Executor:
         """`worker` names it in sessions; two workers never share a name."""
         self._tools = tools
         self._worker = worker
-
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. Store trouble is logged and waited out."""
-        while not stop.is_set():
-            try:
-                busy = self.run_once()
-            except StoreError as error:
-                logger.warning("store cannot be used", extra={"error": str(error)})
-                busy = False
-            if not busy:
-                self._tools.clock.wait(stop, self._tools.settings.poll_s)
 
     def run_once(self) -> bool:
         """One turn of one session; false when none is due. Raises StoreError when no session could

@@ -17,7 +17,7 @@ from fleetmend.model.plans import SessionState
 from fleetmend.model.ticks import Mark
 from fleetmend.store import Store, Transaction
 from fleetmend.streams.codec import decode
-from fleetmend.streams.port import Log, Outgoing, Payload, RawRecord, Record
+from fleetmend.streams.port import Log, Outgoing, Payload, RawRecord, Record, TopicPartition
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import Topic
 from remediation.intake import CONSUMER, Decode, Intake
@@ -238,24 +238,39 @@ def test_findings_reach_the_picture_and_leave_it(line: Line) -> None:
     assert not line.picture.showing("telemetry_absent")
 
 
-def test_lost_offsets_hold_everything_until_the_end_is_reached_again(line: Line) -> None:
+def test_lost_offsets_hold_everything_until_the_end_is_reached_again(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four incidents are gone before they were read; the other two come one by one."""
     line.intake.start()
     line.take_in()
-    really, fails = line.log.read, iter([True])
+    line.say(Topic.INCIDENTS, *(lost(f"i-{number}") for number in range(4)))
+    really, really_begin, fails = line.log.read, line.log.begin, iter([True])
 
     def read(*args: object, **kwargs: object) -> object:
         if next(fails, False):
             raise OffsetsLost("older than the log")
         return really(*args, **kwargs)  # type: ignore[arg-type]
 
+    def begin(partition: TopicPartition) -> int:
+        lost_some = partition.topic is Topic.INCIDENTS and line.log.end(partition) > 0
+        return 2 if lost_some else really_begin(partition)
+
     line.log.read = read  # type: ignore[method-assign, assignment]
+    line.log.begin = begin  # type: ignore[method-assign]
+    monkeypatch.setattr("remediation.intake.RECORDS_MAX", 1)
     line.intake.step()
     assert "records were lost" in line.picture.behind
     with line.store.reading() as tx:
         assert tx.audit.all()[-1].verb is AuditVerb.NOTE
 
-    line.take_in()
+    line.intake.step()
+    assert line.picture.behind != ""
+    line.intake.step()
     assert line.picture.behind == ""
+    with line.store.reading() as tx:
+        kept = [n for n in range(4) if tx.incidents.get(f"i-{n}") is not None]
+    assert kept == [2, 3]
 
 
 def test_an_incident_gets_its_turn_when_the_node_is_free(line: Line) -> None:
