@@ -1,6 +1,6 @@
 """The command line: one typer application, one module per command group.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy, 4 timed out. Data goes to standard
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy. Data goes to standard
 output, everything said to people to standard error.
 """
 
@@ -20,7 +20,6 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     REFUSED = 3
-    TIMED_OUT = 4
 
 
 class Output(StrEnum):

@@ -14,7 +14,7 @@ from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident
 from fleetmend.rehearsal import PlanRehearsal, Rehearsals
 from fleetmend.replay import Replayed, printed_name, replay
-from fleetmend.scoring.published import PublishedIncident, publish
+from fleetmend.scoring.published import PublishedIncident, publish, settled_version
 
 BaselineOption = Annotated[
     Path | None,
@@ -33,8 +33,16 @@ def replay_command(
     settings = load(config).settings
     replayed = replay(recording, settings=settings, baseline=baseline)
     rehearsals = Rehearsals(settings.remediation, replayed.topology)
+    versions: dict[str, list[Incident]] = {}
+    for version in replayed.incidents:
+        versions.setdefault(version.id, []).append(version)
     incidents = [
-        _incident_json(incident, _settled(replayed, incident), replayed, rehearsals)
+        _incident_json(
+            incident,
+            settled_version(versions[incident.id], incident.opened_at_s),
+            replayed,
+            rehearsals,
+        )
         for incident in publish(replayed.incidents, printed=_printer(replayed))
     ]
     match output:
@@ -49,13 +57,6 @@ def replay_command(
 
 def _printer(replayed: Replayed) -> Any:
     return lambda entity: printed_name(entity, replayed.topology)
-
-
-def _settled(replayed: Replayed, incident: PublishedIncident) -> Incident:
-    """The version that stood when the incident's causes were published."""
-    versions = [v for v in replayed.incidents if v.id == incident.id]
-    within = [v for v in versions if v.updated_at_s <= incident.opened_at_s + 5.0]
-    return (within or versions)[-1]
 
 
 def _incident_json(

@@ -106,7 +106,7 @@ def openings(incidents: Iterable[PublishedIncident]) -> tuple[Opening, ...]:
 
 def _publish_one(versions: Sequence[Incident], printed: Printed) -> PublishedIncident:
     opened_at_s = versions[0].opened_at_s
-    settled = _settled(versions, opened_at_s)
+    settled = settled_version(versions, opened_at_s)
     later = [version for version in versions if version.version > settled.version]
     resolved = [v.resolved_at_s for v in versions if v.status is IncidentStatus.RESOLVED]
     return PublishedIncident(
@@ -132,7 +132,7 @@ def _updates(
         first = _first(version)
         opens = first is not None and first not in firsts
         # An update that opens gets the same 5 s to settle as an incident does.
-        shown = _settled(later[index:], version.updated_at_s) if opens else version
+        shown = settled_version(later[index:], version.updated_at_s) if opens else version
         if opens:
             firsts |= {first, _first(shown)}
         updates.append(
@@ -147,8 +147,9 @@ def _updates(
     return tuple(updates)
 
 
-def _settled(versions: Sequence[Incident], opened_at_s: float) -> Incident:
-    """The last of these versions that was published within 5 s."""
+def settled_version(versions: Sequence[Incident], opened_at_s: float) -> Incident:
+    """The last of an incident's versions, oldest first, that was published within `SETTLE_S` of
+    its opening: what counts as said. `fleetmend replay` rehearses the plan of the same one."""
     within = [v for v in versions if v.updated_at_s <= opened_at_s + SETTLE_S]
     return within[-1] if within else versions[0]
 

@@ -91,12 +91,3 @@ class StageRunner:
         self._rebuild = False
         self._stage.restore(unpack(self._empty)[1] if start.state is None else start.state)
         return FoldRun(self._stage, self._topics, start, self._ports, self.stats)
-
-
-def drain(runners: list[StageRunner]) -> None:
-    """Step until no runner finds anything more in the log: replays and tests. Nothing waits, so
-    with a clock that stands still no partition counts as silent."""
-    while True:
-        worked = sum(runner.step() for runner in runners)
-        if not worked and all(runner.caught_up() for runner in runners):
-            return

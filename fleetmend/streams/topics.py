@@ -10,7 +10,6 @@ class Topic(StrEnum):
     TOPOLOGY = "topology"
     EVENTS = "events"
     SAMPLES = "samples"
-    MODELS = "models"
     FINDINGS = "findings"
     INCIDENTS = "incidents"
     ACTIONS = "actions"
@@ -32,11 +31,10 @@ DAY_S = 86_400.0
 
 SPECS: dict[Topic, TopicSpec] = {
     Topic.TOPOLOGY: TopicSpec(rank=0, partitions=1, retention_s=30 * DAY_S),
-    Topic.MODELS: TopicSpec(rank=1, partitions=1, retention_s=30 * DAY_S),
-    Topic.EVENTS: TopicSpec(rank=2, partitions=4, retention_s=7 * DAY_S),
-    Topic.SAMPLES: TopicSpec(rank=3, partitions=4, retention_s=2 * DAY_S),
-    Topic.FINDINGS: TopicSpec(rank=4, partitions=1, retention_s=7 * DAY_S),
-    Topic.INCIDENTS: TopicSpec(rank=5, partitions=1, retention_s=30 * DAY_S),
-    Topic.ACTIONS: TopicSpec(rank=6, partitions=1, retention_s=30 * DAY_S),
-    Topic.TICKS: TopicSpec(rank=7, partitions=1, retention_s=7 * DAY_S),
+    Topic.EVENTS: TopicSpec(rank=1, partitions=4, retention_s=7 * DAY_S),
+    Topic.SAMPLES: TopicSpec(rank=2, partitions=4, retention_s=2 * DAY_S),
+    Topic.FINDINGS: TopicSpec(rank=3, partitions=1, retention_s=7 * DAY_S),
+    Topic.INCIDENTS: TopicSpec(rank=4, partitions=1, retention_s=30 * DAY_S),
+    Topic.ACTIONS: TopicSpec(rank=5, partitions=1, retention_s=30 * DAY_S),
+    Topic.TICKS: TopicSpec(rank=6, partitions=1, retention_s=7 * DAY_S),
 }

@@ -12,6 +12,7 @@ from fleetmend.model.findings import Finding, FindingState
 from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Cut, Mark
 from fleetmend.ports.snapshots import Snapshot
+from fleetmend.services import Service, settle
 from fleetmend.settings.streams import TickSettings
 from fleetmend.streams.codec import decode
 from fleetmend.streams.port import (
@@ -23,7 +24,7 @@ from fleetmend.streams.port import (
     TickInput,
     TopicPartition,
 )
-from fleetmend.streams.runner import StageRunner, drain
+from fleetmend.streams.runner import StageRunner
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.stage import State
 from fleetmend.streams.topics import SPECS, Topic
@@ -151,7 +152,7 @@ class Rig:
         self.log.log.append([Outgoing(Topic.EVENTS, "", payload, 0) for payload in payloads])
 
     def settle(self) -> None:
-        drain([self.runner])
+        settle([Service("toy", self.runner.step)])
 
     def folded(self) -> list[tuple[int, list[str]]]:
         return [
@@ -230,7 +231,7 @@ class TestOrder:
             ticks=SETTINGS,
         )
         rig.feed(event(0.1, "a"), mark(1.0), mark(2.0), mark(3.0))
-        drain([rig.runner, follower])
+        settle([Service("toy", rig.runner.step), Service("second", follower.step)])
         found = [
             (tick.tick - START, r.payload.detail)
             for tick in second.ticks
