@@ -100,6 +100,8 @@ class Facts:
     silences: tuple[Silence, ...] = ()
     witnesses: frozenset[Witness] = frozenset()
     """Channels by which the plan's cause is known."""
+    outside_witnesses: frozenset[Witness] = frozenset()
+    """Those of them by which it is known from outside every engine."""
     provisional: bool = False
     session: str = ""
     """The session that asks."""

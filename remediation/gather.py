@@ -28,6 +28,7 @@ from remediation.place import engines_of, node_of
 from remediation.plan import is_undecided, leading_cause
 from remediation.policy import Limits, Policy
 from remediation.runbook_files import Runbook
+from remediation.witness import outside_every_engine
 
 _AUTONOMY_RANK = {
     Autonomy.OBSERVE: 0,
@@ -109,6 +110,7 @@ def facts_for(
         capacity=_capacity(asking, reading, books, picture, at_s),
         silences=_silences(unit, picture, support),
         witnesses=frozenset(item.witness for item in support),
+        outside_witnesses=frozenset(i.witness for i in support if outside_every_engine(i)),
         provisional=incident.provisional,
         session=asking.session.id,
         owner=reading.node.owner if reading.node is not None else "",

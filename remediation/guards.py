@@ -8,55 +8,11 @@ example in `tests/unit/remediation/`.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleetmend.model.events import Witness
+from fleetmend.model.entities import EntityKind, kind_of
 from fleetmend.model.plans import Autonomy, Effect, Plan, Reason, Refusal, Step
 from remediation.facts import EFFECT_RANK, DomainFacts, DomainKind, Facts, Silence
 from remediation.policy import Limits, Policy, Window
-
-AUTHORITATIVE = frozenset(
-    {
-        Witness.KERNEL_LOG,
-        Witness.DRIVER_EVENT,
-        Witness.CLUSTER_API,
-        Witness.PROBE,
-        Witness.TELEMETRY,
-    }
-)
-"""Witnesses that carry a reversible act alone. A silence, a peer comparison, an application's own
-line or a learned model do not."""
-
-CONFIRMS_SILENCE = frozenset(
-    {
-        Witness.KERNEL_LOG,
-        Witness.DRIVER_EVENT,
-        Witness.CLUSTER_API,
-        Witness.PEER,
-        Witness.PROBE,
-        Witness.TELEMETRY,
-    }
-)
-"""Witnesses that can come by another path than the one that fell silent. Numbers count because
-`remediation.gather` keeps only those of entities that are still heard."""
-
-WITNESS_KIND = {
-    Witness.KERNEL_LOG: "driver",
-    Witness.DRIVER_EVENT: "driver",
-    Witness.APPLICATION_LOG: "application",
-    Witness.TELEMETRY: "numbers",
-    Witness.PEER: "numbers",
-    Witness.SILENCE: "silence",
-    Witness.PROBE: "probe",
-    Witness.CLUSTER_API: "cluster",
-}
-"""Two witnesses of one kind tell the same tale twice: the kernel line and the driver's event are
-one message of one driver. A learned model is of no kind: it proposes and never counts."""
-
-WITNESSES_FOR = {
-    Effect.OBSERVE: 0,
-    Effect.REVERSIBLE: 1,
-    Effect.DISRUPTIVE: 2,
-    Effect.DESTRUCTIVE: 2,
-}
+from remediation.witness import AUTHORITATIVE, CONFIRMS_SILENCE, WITNESS_KIND, WITNESSES_FOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +180,18 @@ def witnesses_missing(case: Case) -> Reason | None:
     return Reason(Refusal.WITNESSES_MISSING, detail)
 
 
+def no_outside_witness(case: Case) -> Reason | None:
+    """Whoever runs an engine writes its page and its log: two channels, one source. What takes more
+    than that engine needs a word from outside every engine."""
+    words = sorted(w.value for w in case.facts.witnesses if w in WITNESS_KIND)
+    if not words or case.facts.outside_witnesses:
+        return None  # who speaks at all is for `witnesses_missing` to say
+    if kind_of(case.step.target) is EntityKind.ENGINE:
+        return None
+    names = ", ".join(words)
+    return Reason(Refusal.NO_OUTSIDE_WITNESS, f"only engines speak for it: {names}")
+
+
 def provisional(case: Case) -> Reason | None:
     """No tick has confirmed the incident: only what can be undone."""
     if not case.facts.provisional:
@@ -289,6 +257,7 @@ GUARDS: tuple[Guard, ...] = (
     change_freeze,
     provisional,
     witnesses_missing,
+    no_outside_witness,
     telemetry_stale,
     domain_silent,
     shared_parent,

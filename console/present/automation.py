@@ -32,6 +32,7 @@ REFUSAL: dict[Refusal, str] = {
     Refusal.SHARED_PARENT: "the shared parent is to blame",
     Refusal.OWNED_BY_OTHER: "somebody else holds the node",
     Refusal.WITNESSES_MISSING: "too few witnesses",
+    Refusal.NO_OUTSIDE_WITNESS: "only engines speak for it",
     Refusal.PROVISIONAL: "not confirmed by a tick yet",
     Refusal.HOSTS_PLATFORM: "the node carries the platform",
     Refusal.MAINTENANCE: "maintenance window",

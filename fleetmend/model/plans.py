@@ -113,6 +113,8 @@ class Refusal(StrEnum):
     SHARED_PARENT = "shared_parent"
     OWNED_BY_OTHER = "owned_by_other"
     WITNESSES_MISSING = "witnesses_missing"
+    NO_OUTSIDE_WITNESS = "no_outside_witness"
+    """Only engines speak for the cause, and the step takes more than an engine."""
     PROVISIONAL = "provisional"
     """Only reversible acts before the tick has confirmed."""
     HOSTS_PLATFORM = "hosts_platform"

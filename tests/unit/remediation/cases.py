@@ -87,6 +87,7 @@ FACTS = Facts(
     domains=(domain(),),
     capacity=(CapacityFacts(EntityId("lab/model/m"), 100.0, 10.0, 50.0),),
     witnesses=frozenset({Witness.KERNEL_LOG, Witness.TELEMETRY}),
+    outside_witnesses=frozenset({Witness.KERNEL_LOG}),
     session="s-1",
 )
 SILENCE = Silence(EntityId("lab/gpu/GPU-0"), "telemetry_absent", explained=False)
@@ -123,6 +124,10 @@ SPOILED: dict[Refusal, Case] = {
     ),
     Refusal.OWNED_BY_OTHER: _with(owner="remediation.medik8s.io/x"),
     Refusal.WITNESSES_MISSING: _with(witnesses=frozenset({Witness.KERNEL_LOG})),
+    Refusal.NO_OUTSIDE_WITNESS: _with(
+        witnesses=frozenset({Witness.APPLICATION_LOG, Witness.TELEMETRY}),
+        outside_witnesses=frozenset(),
+    ),
     Refusal.PROVISIONAL: _with(provisional=True),
     Refusal.HOSTS_PLATFORM: _with(hosts_platform="the broker"),
     Refusal.MAINTENANCE: replace(GOOD, policy=replace(POLICY, maintenance=(WINDOW,))),

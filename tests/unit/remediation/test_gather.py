@@ -258,6 +258,36 @@ def test_a_closed_finding_counts_no_more(asker: Asker) -> None:
     assert asker.facts().domains[0].same_symptom == {"xid.79": frozenset()}
 
 
+@pytest.mark.parametrize(
+    ("witness", "entity", "symptom", "outside"),
+    [
+        (Witness.KERNEL_LOG, gpu_id(0), "xid.79", True),
+        (Witness.DRIVER_EVENT, engine_id(0), "xid.79", True),
+        (Witness.TELEMETRY, gpu_id(0), "gpu.sm_clock", True),
+        (Witness.SILENCE, gpu_id(0), "telemetry_absent", True),
+        (Witness.PEER, gpu_id(0), "no_progress", True),
+        (Witness.CLUSTER_API, node_id(0), "node_condition.Ready", True),
+        (Witness.PROBE, node_id(0), "probe_failed", True),
+        (Witness.TELEMETRY, gpu_id(0), "gpu.work_per_token", False),
+        (Witness.APPLICATION_LOG, gpu_id(0), "log.nccl_timeout", False),
+        (Witness.TELEMETRY, engine_id(0), "engine.decode_rate", False),
+        (Witness.SILENCE, engine_id(0), "telemetry_absent", False),
+        (Witness.PROBE, engine_id(0), "probe_failed", False),
+        (Witness.CLUSTER_API, engine_id(0), "log.container_exit", False),
+        (Witness.MODEL, gpu_id(0), "odd", False),
+    ],
+)
+def test_what_whoever_runs_an_engine_could_make_is_not_from_outside(
+    asker: Asker, witness: Witness, entity: EntityId, symptom: str, outside: bool
+) -> None:
+    item = replace(asker.incident.evidence[0], witness=witness, entity=entity, symptom=symptom)
+    cause = replace(asker.incident.causes[0], supports=(item.id,))
+    asker.incident = replace(asker.incident, evidence=(item,), causes=(cause,))
+
+    assert asker.facts(ActionKind.CORDON).witnesses == {witness}
+    assert asker.facts(ActionKind.CORDON).outside_witnesses == ({witness} if outside else set())
+
+
 def test_evidence_that_does_not_support_the_cause_is_no_witness(asker: Asker) -> None:
     cause = replace(asker.incident.causes[0], supports=("E1",))
     asker.incident = replace(asker.incident, causes=(cause,))

@@ -226,6 +226,21 @@ def test_two_witnesses_of_one_kind_are_one(seen: set[Witness], enough_for: int) 
         assert (guards.witnesses_missing(asked) is None) is (wanted <= enough_for)
 
 
+def test_an_engines_own_words_carry_acts_on_that_engine_alone() -> None:
+    """Its page and its log are two channels and one source."""
+    words = frozenset({Witness.TELEMETRY, Witness.APPLICATION_LOG})
+    facts = replace(FACTS, witnesses=words, outside_witnesses=frozenset())
+    on_node = replace(GOOD, facts=facts, step=step(ActionKind.CORDON, Effect.REVERSIBLE))
+    engine = EntityId("lab/engine/e-0")
+    on_engine = replace(on_node, step=replace(step(ActionKind.ENGINE_RESTART), target=engine))
+    confirmed = replace(facts, outside_witnesses=frozenset({Witness.SILENCE}))
+
+    assert guards.witnesses_missing(on_node) is None
+    assert guards.no_outside_witness(on_node) is not None
+    assert guards.no_outside_witness(on_engine) is None
+    assert guards.no_outside_witness(replace(on_node, facts=confirmed)) is None
+
+
 @given(
     explained=st.booleans(),
     confirmed_by=st.frozensets(st.sampled_from(Witness)),
