@@ -39,9 +39,11 @@ def outlook(scene: Scene, hypothesis: Hypothesis) -> Outlook:
     for expected, places in scene.expects(hypothesis):
         if not places:
             continue
-        total += 1
         seen = [scene.observed[p, expected.sign] for p in places if _is_seen(scene, p, expected)]
         present.extend(Present(observation, expected) for observation in seen)
+        if expected.consequence:
+            continue
+        total += 1
         not_seen = [p for p in places if not _is_seen(scene, p, expected)]
         sign = scene.knowledge.signs[expected.sign]
         heard = [p for p in not_seen if scene.ears.hears((p, sign.name), sign, scene.observed)]

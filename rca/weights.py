@@ -56,6 +56,8 @@ def late_weight(scene: Scene, lag_s: float, expected: Expected) -> float:
     """Like `timely` for a fault that goes on: late signs stay possible, early ones do not."""
     if lag_s <= expected.lag_max_s:
         return timely(scene, lag_s, expected)
+    if expected.lasting:
+        return 1.0
     late_s = max(0.0, lag_s - expected.lag_max_s - scene.settings.order_tolerance_s)
     return max(_LATE_WEIGHT, math.exp(-late_s / _LATE_DECAY_S))
 

@@ -65,6 +65,7 @@ class ClassForm(Form):
     needs: list[str] = []
     symptoms: list[ExpectedForm] = Field(min_length=1)
     must_not_see: list[ForbiddenForm] = []
+    leads_to: list[Word] = []
     silences: list[str] = []
     changes: list[Word] = []
     change_needed: bool = False

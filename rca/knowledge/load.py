@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from fleetmend.errors import SettingsError
 from fleetmend.model.entities import EntityKind, RelationKind
 from fleetmend.model.findings import Direction
+from rca.knowledge.consequences import followed
 from rca.knowledge.forms import SIGNS_FORM, ClassForm, ExpectedForm, ForbiddenForm
 from rca.knowledge.model import (
     PEER,
@@ -61,7 +62,7 @@ def load_knowledge(folder: Traversable, *, extra: Path | None = None) -> Knowled
     for file in [*sorted(files, key=lambda file: file.name), *further]:
         found = _fault_class(file, signs)
         classes[found.name] = found
-    return Knowledge(signs, classes)
+    return Knowledge(signs, {name: followed(fault, classes) for name, fault in classes.items()})
 
 
 def _signs(file: Traversable) -> Mapping[str, Sign]:
@@ -106,6 +107,7 @@ def _fault_class(file: Traversable, signs: Mapping[str, Sign]) -> FaultClass:
         needs=tuple(read.needs),
         expected=_expected(read),
         forbidden=tuple(Forbidden(s.sign, s.on, s.likelihood) for s in read.must_not_see),
+        leads_to=tuple(read.leads_to),
         silences=tuple(read.silences),
         changes=tuple(read.changes),
         change_needed=read.change_needed,

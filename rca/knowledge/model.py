@@ -100,6 +100,10 @@ class Expected:
     share_min: float
     """Over 0: each entity within reach counts for itself, and without a decisive sign the class is
     considered only when this share of them show it."""
+    lasting: bool = False
+    """It may come, or come again, at any time while the fault lasts."""
+    consequence: bool = False
+    """Shown by another fault that this one leads to: its absence says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,8 @@ class FaultClass:
     """`peer` or kinds that must be within reach, else the class does not apply."""
     expected: tuple[Expected, ...]
     forbidden: tuple[Forbidden, ...]
+    leads_to: tuple[str, ...]
+    """Faults that follow from it on what it reaches; what they show is in `expected`."""
     silences: tuple[str, ...]
     """`self`, `peer` or kinds whose telemetry it may take away."""
     changes: tuple[str, ...]
@@ -162,6 +168,8 @@ class Knowledge:
         found: dict[str, list[tuple[FaultClass, Expected]]] = {}
         for fault in self.classes.values():
             for expected in fault.expected:
+                if expected.consequence:  # seen alone it speaks for what it comes from
+                    continue
                 found.setdefault(expected.sign, []).append((fault, expected))
         index = {sign: tuple(uses) for sign, uses in found.items()}
         object.__setattr__(self, "by_sign", index)  # frozen, and derived from the other two

@@ -34,6 +34,7 @@ def made(
         needs=(),
         expected=expected,
         forbidden=forbidden,
+        leads_to=(),
         silences=(),
         changes=changes,
         change_needed=False,
