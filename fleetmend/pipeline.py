@@ -74,6 +74,8 @@ class Parts:
     fleet: "Fleet | None" = None
     """The simulated fleet, where one stands in for the real."""
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    read_wait_s: float = READ_WAIT_S
+    """0 in simulations, where time passes only when they say so."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
@@ -182,7 +184,7 @@ def _folding(parts: Parts, stage: Stage, output: Topic) -> Service:
         ticks=parts.settings.ticks,
     )
     # It waits in the log itself, so that a record is taken in as soon as it is there.
-    return Service(stage.name, partial(runner.step, READ_WAIT_S), BREATH_S)
+    return Service(stage.name, partial(runner.step, parts.read_wait_s), BREATH_S)
 
 
 def mending(parts: Parts) -> list[Service | Loop]:
@@ -235,7 +237,7 @@ def mending(parts: Parts) -> list[Service | Loop]:
         settings=settings,
     )
     executor = Executor(tools, worker=parts.worker)
-    mender = Mender(intake, executor, picture, wait_s=settings.poll_s)
+    mender = Mender(intake, executor, picture, wait_s=min(settings.poll_s, parts.read_wait_s))
     return [
         Service("remediation", mender.step, BREATH_S),
         Service("actions", lambda: publish_actions(store, parts.log, clock), SLOW_WAIT_S),

@@ -14,6 +14,7 @@ COMMANDS = (
     "replay",
     "runbook",
     "settings",
+    "simulate",
     "up",
 )
 """The modules, most of them named as the command that they register."""

@@ -15,7 +15,7 @@ from deploy.parts.process import Daemon, free_port
 pytestmark = pytest.mark.browser
 
 FAULT = "gpu_fallen_off_bus"
-PATIENCE_MS = 120_000
+PATIENCE_MS = 300_000
 
 
 @pytest.fixture
