@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 
 from fleetmend.errors import BadInput
 from fleetmend.model.samples import SampleBatch
+from fleetmend.streams.arrow_bounds import check_decoded
 
 ROWS_MAX = 1_000_000
-"""Rows in one batch: a decompression bomb stops here."""
+"""Rows in one batch."""
+NAMES_MAX = 100_000
+"""Entities, or signals, that one batch names."""
+DECODED_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes of a whole batch once decoded: `ROWS_MAX` rows of 24 bytes, and their names. A bomb stops
+here, before it is decompressed."""
 NAME_CHARS_MAX = 512
 """Characters in an entity id or a signal name."""
 TIME_S_MAX = 5e10
@@ -62,6 +68,7 @@ def decode_samples(value: bytes) -> SampleBatch:
     anything else.
     """
     try:
+        check_decoded(value, bytes_max=DECODED_BYTES_MAX, rows_max=ROWS_MAX)
         batch = _single_batch(value)
         time_s = _floats(batch, "ts")
         entity, entities = _codes(batch, "entity")
@@ -114,6 +121,8 @@ def _codes(batch: Any, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         raise BadInput(f"column {name} is {column.type}", fix="Expected a dictionary of strings.")
     if column.null_count or names.null_count:
         raise BadInput(f"nulls in {name}")
+    if len(names) > NAMES_MAX:
+        raise BadInput(f"{len(names)} names in {name}", fix=f"At most {NAMES_MAX}.")
     # The dictionary is short (entities, signals), so Python strings cost little here.
     words = tuple(names.to_pylist())
     if any(not 0 < len(word) <= NAME_CHARS_MAX for word in words):
