@@ -22,17 +22,22 @@ ROWS_MIN = 5_000
 """Rows that a batch should have. Below, decoding costs several times more a sample."""
 HOLD_S = 1.0
 """Seconds that samples wait for company at most."""
-KEPT_MAX = 5_000
-"""Records kept while the log cannot be reached; then the oldest go."""
+KEPT_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes kept while the log cannot be reached: some minutes of a full node's samples. Then samples
+go, the oldest first, and events and the topology only where no samples are left to go."""
 MARKED = (Topic.TOPOLOGY, Topic.EVENTS, Topic.SAMPLES)
 """The topics that collectors write and therefore mark."""
+DROPPED_FIRST = (Topic.SAMPLES, Topic.EVENTS, Topic.TOPOLOGY)
+"""New samples come every second; an event is said once, and the fleet is what all else hangs on."""
+_RECORD_BYTES = 512
+"""What a record takes beside its content: ids, names, Python's own objects."""
 
 
 class Producer:
     """Appends for one collector; safe for several threads.
 
     When the log cannot be reached, every call raises StreamError and keeps what it was given, up
-    to `KEPT_MAX` records; the next call tries again in the same order.
+    to `kept_bytes`; the next call tries again in the same order.
     """
 
     def __init__(
@@ -43,15 +48,17 @@ class Producer:
         clock: Clock,
         rows_min: int = ROWS_MIN,
         hold_s: float = HOLD_S,
+        kept_bytes: int = KEPT_BYTES_MAX,
     ) -> None:
         """`name` is unique among the producers of a fleet: `collector/kmsg/node-3`."""
-        self.dropped = 0
+        self.name = name
+        self.dropped: dict[Topic, int] = dict.fromkeys(MARKED, 0)
         """Records lost, because the log was away too long or they could not be encoded."""
         self._log = log
-        self._name = name
         self._clock = clock
         self._rows_min = rows_min
         self._hold_s = hold_s
+        self._kept_bytes = kept_bytes
         self._lock = threading.RLock()
         self._held: dict[int, list[SampleBatch]] = {}
         """Samples that wait for company, by partition."""
@@ -95,10 +102,10 @@ class Producer:
         waits is sent first."""
         with self._lock:
             self.flush()
-            mark = Mark(self._name, at_s)
+            mark = Mark(self.name, at_s)
             self._log.append(
                 [
-                    Outgoing(topic, self._name, mark, place.partition)
+                    Outgoing(topic, self.name, mark, place.partition)
                     for topic in MARKED
                     for place in self._log.partitions(topic)
                 ]
@@ -117,7 +124,7 @@ class Producer:
     def _release(self, partition: int) -> None:
         batch = joined(self._held.pop(partition))
         self._ready.extend(
-            Outgoing(Topic.SAMPLES, self._name, piece, partition) for piece in pieces(batch)
+            Outgoing(Topic.SAMPLES, self.name, piece, partition) for piece in pieces(batch)
         )
 
     def _send(self) -> None:
@@ -128,9 +135,7 @@ class Producer:
         except BadInput:
             self._send_one_by_one()
         except StreamError:
-            excess = max(0, len(self._ready) - KEPT_MAX)
-            self.dropped += excess
-            del self._ready[:excess]
+            self._drop_excess()
             raise
         self._ready = []
 
@@ -140,5 +145,34 @@ class Producer:
             try:
                 self._log.append(self._ready[:1])
             except BadInput:
-                self.dropped += 1
+                self.dropped[self._ready[0].topic] += 1
             del self._ready[:1]
+
+    def _drop_excess(self) -> None:
+        """Give up what does not fit, in the order of `DROPPED_FIRST`, the oldest first."""
+        excess = sum(map(_size, self._ready)) - self._kept_bytes
+        if excess <= 0:
+            return
+        given_up: set[int] = set()
+        for topic in DROPPED_FIRST:
+            for place, record in enumerate(self._ready):
+                if excess > 0 and record.topic is topic:
+                    excess -= _size(record)
+                    given_up.add(place)
+                    self.dropped[topic] += 1
+        self._ready = [r for place, r in enumerate(self._ready) if place not in given_up]
+
+
+def _size(record: Outgoing) -> int:
+    """Bytes that a record takes here, roughly."""
+    match record.payload:
+        case SampleBatch() as batch:
+            columns = (batch.time_s, batch.entity, batch.signal, batch.value)
+            names = sum(map(len, batch.entities)) + sum(map(len, batch.signals))
+            return _RECORD_BYTES + names + sum(column.nbytes for column in columns)
+        case Event() as event:
+            return _RECORD_BYTES + sum(len(str(value)) for value in event.data.values())
+        case TopologyChange() as change:
+            return _RECORD_BYTES + sum(map(len, change.attributes.values()))
+        case _:
+            return _RECORD_BYTES

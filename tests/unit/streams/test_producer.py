@@ -16,7 +16,7 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Mark
 from fleetmend.streams.codec import decode
 from fleetmend.streams.port import Outgoing, Payload, RawRecord, TopicPartition
-from fleetmend.streams.producer import KEPT_MAX, Producer
+from fleetmend.streams.producer import Producer
 from fleetmend.streams.rebatch import ROWS_MAX, joined, pieces
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import Topic
@@ -142,16 +142,43 @@ def test_what_could_not_be_sent_goes_first_next_time_and_in_order(
     assert [p.id for p in found if isinstance(p, Event)] == ["a", "b", "c"]
 
 
-def test_what_is_kept_is_bounded_and_losses_are_counted(
-    producer: Producer, log: UnsteadyLog
+def test_what_is_kept_is_bounded_in_bytes_and_losses_are_counted(
+    log: UnsteadyLog, clock: ManualClock
 ) -> None:
+    """A hundred thousand samples are some megabytes, whatever number of records they are."""
+    small = Producer(log, name="collector/small", clock=clock, rows_min=10, kept_bytes=100_000)
+    log.away = True
+    for second in range(40):
+        with pytest.raises(StreamError):
+            small.samples("n", batch(1000, at_s=float(second)))
+    log.away = False
+    small.flush()
+    found = [p for p in payloads(log, Topic.SAMPLES) if isinstance(p, SampleBatch)]
+    assert small.dropped == {Topic.TOPOLOGY: 0, Topic.EVENTS: 0, Topic.SAMPLES: 40 - len(found)}
+    assert 50_000 < sum(24 * len(kept) for kept in found) < 100_000
+    assert [kept.time_s[0] for kept in found] == [float(n) for n in range(40 - len(found), 40)]
+
+
+def test_samples_go_before_any_event_and_events_before_the_topology(
+    log: UnsteadyLog, clock: ManualClock
+) -> None:
+    small = Producer(log, name="collector/small", clock=clock, rows_min=10, kept_bytes=20_000)
     log.away = True
     with pytest.raises(StreamError):
-        producer.events([event(str(n)) for n in range(KEPT_MAX + 3)])
+        small.topology([TopologyChange(1.0, TopologyOp.ENTITY, GPU)])
+    with pytest.raises(StreamError):
+        small.events([event(str(n)) for n in range(20)])
+    with pytest.raises(StreamError):
+        small.samples("n", batch(1000))
+    assert small.dropped == {Topic.TOPOLOGY: 0, Topic.EVENTS: 0, Topic.SAMPLES: 1}
+    with pytest.raises(StreamError):
+        small.events([event(str(n)) for n in range(20, 60)])
     log.away = False
-    producer.flush()
+    small.flush()
     found = [p.id for p in payloads(log, Topic.EVENTS) if isinstance(p, Event)]
-    assert (producer.dropped, len(found), found[0]) == (3, KEPT_MAX, "3")
+    assert found == [str(n) for n in range(60 - len(found), 60)], "the newest are kept, in order"
+    assert small.dropped == {Topic.TOPOLOGY: 0, Topic.EVENTS: 60 - len(found), Topic.SAMPLES: 1}
+    assert 30 < len(found) < 60
 
 
 def test_one_event_that_cannot_be_encoded_holds_up_nobody(
@@ -159,7 +186,7 @@ def test_one_event_that_cannot_be_encoded_holds_up_nobody(
 ) -> None:
     producer.events([event("a"), replace(event("b"), time_s=float("nan")), event("c")])
     assert [p.id for p in payloads(log, Topic.EVENTS) if isinstance(p, Event)] == ["a", "c"]
-    assert producer.dropped == 1
+    assert producer.dropped[Topic.EVENTS] == 1
 
 
 def test_a_batch_that_does_not_fit_together_is_refused_at_the_door(producer: Producer) -> None:
