@@ -30,8 +30,8 @@ class ConfigMapHalt:
             found = self._rest.get(self._path)
         except PortError as error:
             return _unknown(f"cannot be read: {error}")
-        data = (found or {}).get("data") or {}
-        if data.get("halted") not in ("true", "false"):
+        data = (found or {}).get("data")
+        if not isinstance(data, dict) or data.get("halted") not in ("true", "false"):
             return _unknown(f"{self._path} does not say")
         return HaltState(
             halted=data["halted"] == "true",

@@ -6,10 +6,11 @@ session, so that after a crash the node itself says whether the write has happen
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fleetmend.errors import PortRefused
+from fleetmend.errors import PortError, PortRefused
 from fleetmend.ports.cluster import EvictionOutcome, NodeState, PodState, Taint
 from remediation.kubernetes_rest import JSON_PATCH, Object, Rest, checked
 
@@ -55,7 +56,7 @@ class KubernetesCluster:
 
     def held_nodes(self) -> tuple[NodeState, ...]:
         """All nodes that carry a session of ours."""
-        states = (self._state(node) for node in self._rest.list("/api/v1/nodes"))
+        states = [self._state(node) for node in self._rest.list("/api/v1/nodes")]
         return tuple(state for state in states if state.session)
 
     def quarantine(self, node: NodeState, *, session: str, reason: str) -> NodeState:
@@ -99,9 +100,10 @@ class KubernetesCluster:
     def pods_on(self, node: str) -> tuple[PodState, ...]:
         """Pods bound to a node, without those that have finished."""
         pods = self._rest.list("/api/v1/pods", fieldSelector=f"spec.nodeName={_name(node)}")
-        return tuple(
-            _pod(pod) for pod in pods if (pod.get("status") or {}).get("phase") not in FINISHED
-        )
+        with _understood("pod"):
+            return tuple(
+                _pod(pod) for pod in pods if (pod.get("status") or {}).get("phase") not in FINISHED
+            )
 
     def evict(self, pod: PodState, *, session: str) -> EvictionOutcome:
         """Ask for the eviction of exactly this pod: another one of the same name is not meant."""
@@ -125,6 +127,11 @@ class KubernetesCluster:
         return self._state(self._rest.patch(path, patch, content_type=JSON_PATCH))
 
     def _state(self, node: Object) -> NodeState:
+        """The state. Raises PortError for an answer that is no node: a proxy's, say."""
+        with _understood("node"):
+            return self._read(node)
+
+    def _read(self, node: Object) -> NodeState:
         """The state, and what a later patch must know remembered."""
         metadata, spec = node.get("metadata") or {}, node.get("spec") or {}
         annotations: Mapping[str, str] | None = metadata.get("annotations")
@@ -164,6 +171,16 @@ class KubernetesCluster:
         if known is None or known.resource_version != node.resource_version:
             raise PortRefused("changed since it was read", where=node.name, fix="Read it again.")
         return known
+
+
+@contextmanager
+def _understood(kind: str) -> Iterator[None]:
+    """Raises PortError for an object that lacks what its kind always has."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        what = f"the answer is no {kind} ({type(error).__name__})"
+        raise PortError(what, where="cluster") from error
 
 
 def _pod(pod: Object) -> PodState:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import OpenApiException
 from kubernetes.config import ConfigException
@@ -50,8 +51,10 @@ class Answer:
     @property
     def causes(self) -> frozenset[str]:
         """Machine-readable causes of a refusal (`DisruptionBudget` ...)."""
-        details = self.body.get("details") or {}
-        return frozenset(cause.get("reason", "") for cause in details.get("causes") or ())
+        details = self.body.get("details")
+        causes = details.get("causes") if isinstance(details, dict) else None
+        told = causes if isinstance(causes, list) else []
+        return frozenset(str(cause.get("reason", "")) for cause in told if isinstance(cause, dict))
 
 
 class Rest:
@@ -73,11 +76,14 @@ class Rest:
         query |= {"limit": str(PAGE)}
         for _ in range(PAGES_MAX):
             page = checked(self.call("GET", path, query=query), path)
-            items += page.get("items") or []
-            more = (page.get("metadata") or {}).get("continue")
+            part, metadata = page.get("items") or [], page.get("metadata") or {}
+            if not isinstance(part, list) or not isinstance(metadata, dict):
+                raise PortError("the answer is no list", where=path)
+            items += part
+            more = metadata.get("continue")
             if not more:
                 return items
-            query |= {"continue": more}
+            query |= {"continue": str(more)}
         raise PortError(f"more than {PAGES_MAX * PAGE} items", where=path)
 
     def patch(self, path: str, body: object, *, content_type: str) -> Object:
@@ -108,7 +114,9 @@ class Rest:
             )
             response = self._api.call_api(*request, _request_timeout=self._timeout_s)
             data = response.read()  # type: ignore[no-untyped-call]  # the client's own
-        except (HTTPError, OpenApiException, OSError) as error:
+        except (HTTPError, OpenApiException, ConfigException, OSError, ValueError) as error:
+            # ValueError: a token or an address that cannot be sent; ConfigException: a token that
+            # could not be renewed.
             what = f"no answer: {type(error).__name__}"
             raise PortError(what, where=f"{method} {path}") from error
         return Answer(int(response.status), _decode(data))
@@ -124,13 +132,18 @@ def connect(*, kubeconfig: str, timeout_s: float) -> Rest:
         else:
             _load_pod(client_configuration=settings)
     except (ConfigException, OSError) as error:
-        where = kubeconfig or "service account of this pod"
-        raise SettingsError(
-            f"cannot be used: {error}", where=where, fix="Set remediation.kubeconfig."
-        ) from error
+        raise _unusable(kubeconfig, str(error)) from error
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:
+        # The loader trusts the file's form. Its words may quote a token: they are not repeated.
+        raise _unusable(kubeconfig, f"is no kubeconfig ({type(error).__name__})") from error
     # One call is one request: what a repeat means is for the executor to say.
     settings.retries = False
     return Rest(client.ApiClient(settings), timeout_s=timeout_s)
+
+
+def _unusable(kubeconfig: str, why: str) -> SettingsError:
+    where = kubeconfig or "service account of this pod"
+    return SettingsError(f"cannot be used: {why}", where=where, fix="Set remediation.kubeconfig.")
 
 
 def checked(answer: Answer, path: str) -> Object:

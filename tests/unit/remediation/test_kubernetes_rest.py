@@ -180,6 +180,7 @@ def test_no_path_is_made_of_what_is_no_name(name: str, tmp_path: Path) -> None:
         ((200, b'{"data": {"halted": "true", "by": "ada"}}'), True),
         ((200, b'{"data": {"halted": "no"}}'), True),
         ((200, b"{}"), True),
+        ((200, b'{"data": ["halted"]}'), True),
         ((404, b""), True),
         ((403, status("forbidden")), True),
         ((500, b""), True),
@@ -203,3 +204,77 @@ def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         connect(kubeconfig=str(tmp_path / "nothing-here"), timeout_s=1.0)
     with pytest.raises(SettingsError, match="service account"):
         connect(kubeconfig="", timeout_s=1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "hello",
+        "- a",
+        "!!python/object:os.system x",
+        json.dumps({"current-context": "c", "clusters": [{"name": "c", "cluster": {"server": 5}}]}),
+        "clusters: [{name: c, cluster: {server: 5}}]\ncurrent-context: c\n"
+        "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: []",
+        "clusters: [{name: c, cluster: {server: 'https://[::x'}}]\ncurrent-context: c\n"
+        "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: []",
+    ],
+)
+def test_a_file_that_is_no_kubeconfig_is_named_without_its_content(
+    text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+
+    with pytest.raises(SettingsError, match="kubeconfig"):
+        connect(kubeconfig=str(path), timeout_s=1.0)
+
+
+@pytest.mark.parametrize("token", ["a\nb", "\u20ac"])
+def test_a_token_that_cannot_be_sent_is_a_port_error(token: str, tmp_path: Path) -> None:
+    rest("http://127.0.0.1:1", tmp_path)
+    path = tmp_path / "kubeconfig"
+    path.write_text(path.read_text().replace('"t"', json.dumps(token)))
+    made = connect(kubeconfig=str(path), timeout_s=1.0)
+
+    with pytest.raises(PortError, match="no answer"):
+        made.get("/api/v1/nodes/n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"metadata": []}',
+        b'{"metadata": {"name": "n", "resourceVersion": "1"}, "spec": [1]}',
+        b'{"metadata": {"name": "n", "resourceVersion": "1"}, "spec": {"taints": [{"value": 1}]}}',
+        b'{"metadata": {"name": "n", "resourceVersion": "1"}, "status": {"conditions": [1]}}',
+    ],
+)
+def test_an_answer_that_is_no_node_is_a_port_error(body: bytes, tmp_path: Path) -> None:
+    with server(lambda *_: (200, body)) as (address, _):
+        cluster = KubernetesCluster(rest(address, tmp_path), foreign_owners=())
+        with pytest.raises(PortError, match="no node"):
+            cluster.node("n")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"items": "x"}', b'{"items": [1]}', b'{"metadata": [1]}', b'{"items": [{}]}']
+)
+def test_an_answer_that_is_no_list_of_objects_is_a_port_error(body: bytes, tmp_path: Path) -> None:
+    with server(lambda *_: (200, body)) as (address, _):
+        cluster = KubernetesCluster(rest(address, tmp_path), foreign_owners=())
+        with pytest.raises(PortError, match=r"no list|no node") as nodes:
+            cluster.held_nodes()
+        with pytest.raises(PortError, match=r"no list|no pod"):
+            cluster.pods_on("n")
+    assert not isinstance(nodes.value, PortRefused)
+
+
+def test_a_refusal_with_odd_details_is_still_one(tmp_path: Path) -> None:
+    for details in (b'{"details": [1]}', b'{"details": {"causes": [1]}}'):
+        with (
+            server(lambda *_, body=details: (429, body)) as (address, _),
+            pytest.raises(PortError, match="429"),
+        ):
+            KubernetesCluster(rest(address, tmp_path), foreign_owners=()).evict(POD, session="s")
