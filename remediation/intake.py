@@ -5,10 +5,12 @@ the store, together with everything they lead to and the read position, in one t
 crash anywhere repeats nothing and loses nothing. Called in a loop by the composition root.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from fleetmend.clock import Clock
-from fleetmend.errors import BadInput, OffsetsLost
+from fleetmend.errors import BadInput, FleetError, OffsetsLost
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import TopologyChange
 from fleetmend.model.findings import Finding
@@ -22,6 +24,8 @@ from fleetmend.streams.topics import SPECS, Topic
 from remediation.picture import Picture
 from remediation.proposals import ACTOR, Proposals
 from remediation.session import is_over
+
+logger = logging.getLogger(__name__)
 
 CONSUMER = "remediation.intake"
 RECORDS_MAX = 1000
@@ -60,8 +64,13 @@ class Intake:
         self._positions: dict[TopicPartition, int] = {}
         self._behind_until: dict[TopicPartition, int] = {}
         self._waiting: set[str] = set()
-        """Incidents whose plan is about something that another session holds."""
+        """Incidents whose plan is about something that another session holds, and those that
+        failed."""
+        self._failing: dict[str, str] = {}
+        """Incidents that cannot be proposed: the error that was logged last."""
         self._swept_s = float("-inf")
+        self.failures: Counter[str] = Counter()
+        """Times that an incident could not be proposed in a sweep, by the name of the error."""
 
     def start(self) -> None:
         """Find the places to read from. Raises StoreError, StreamError."""
@@ -166,16 +175,37 @@ class Intake:
         now_s = self._clock.now_s()
         if now_s - self._swept_s < SWEEP_S:
             return
-        since_s, self._swept_s = self._swept_s, now_s
         with self._store.reading() as tx:
-            ended = {s.incident for s in tx.sessions.since(max(0.0, since_s)) if is_over(s)}
-        candidates = sorted(self._waiting | ended)
-        self._waiting = set()
-        for incident_id in candidates:
-            with self._store.transaction() as tx:
-                incident = tx.incidents.get(incident_id)
-                if incident is not None and self._proposals.propose(tx, incident, now_s=now_s):
-                    self._waiting.add(incident_id)
+            ended = {s.incident for s in tx.sessions.since(max(0.0, self._swept_s)) if is_over(s)}
+        self._swept_s = now_s
+        self._waiting |= ended
+        for incident_id in sorted(self._waiting):
+            try:
+                waits = self._propose(incident_id, now_s)
+            except FleetError as error:
+                self._failed(incident_id, error, expected=True)
+            except Exception as error:  # noqa: BLE001  a defect that one meets stops no other
+                self._failed(incident_id, error, expected=False)
+            else:
+                self._failing.pop(incident_id, None)
+                if not waits:
+                    self._waiting.discard(incident_id)
+
+    def _propose(self, incident_id: str, now_s: float) -> bool:
+        """Whether the incident has to be looked at again later."""
+        with self._store.transaction() as tx:
+            incident = tx.incidents.get(incident_id)
+            return incident is not None and self._proposals.propose(tx, incident, now_s=now_s)
+
+    def _failed(self, incident_id: str, error: Exception, *, expected: bool) -> None:
+        """It stays among those that wait; the same error each time is one line, and a figure."""
+        self.failures[type(error).__name__] += 1
+        what = f"{type(error).__name__}: {error}"
+        if self._failing.get(incident_id) == what:
+            return
+        self._failing[incident_id] = what
+        extra = {"incident": incident_id, "error": what}
+        logger.error("incident cannot be proposed", extra=extra, exc_info=not expected)
 
     def _note_progress(self) -> None:
         """The picture is complete once everything that lay in the log at the start was read."""

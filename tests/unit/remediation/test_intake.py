@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from fleetmend.clock import ManualClock
-from fleetmend.errors import OffsetsLost, StoreError
+from fleetmend.errors import OffsetsLost, StoreConflict, StoreError
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import RelationKind, TopologyChange, TopologyOp
 from fleetmend.model.findings import FindingState
@@ -23,6 +23,7 @@ from fleetmend.streams.topics import Topic
 from remediation.intake import CONSUMER, Decode, Intake
 from remediation.picture import Picture
 from remediation.proposals import Proposals
+from remediation.reasons import Why
 from remediation.sample import NOW_S, gpu_id, node_id, sample_incident, silence
 from remediation.session import is_over
 from tests.unit.remediation.bench import BOTH, RUNBOOKS, auto
@@ -288,6 +289,69 @@ def test_an_incident_gets_its_turn_when_the_node_is_free(line: Line) -> None:
     line.intake.start()
     line.take_in()
     line.clock.sleep(5.0)
+    line.intake.step()
+
+    assert line.sessions() == [SessionState.CANCELLED, SessionState.PROPOSED]
+
+
+@pytest.mark.parametrize("error", [StoreConflict("busy"), KeyError("a defect")])
+def test_an_incident_that_fails_holds_up_no_other_and_is_tried_again(
+    line: Line, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sorted by id the failing one comes first."""
+    line.say(Topic.INCIDENTS, lost("i-1"), lost("i-2", number=1))
+    line.intake.start()
+    line.take_in()
+    with line.store.transaction() as tx:
+        for session in tx.sessions.active():
+            tx.sessions.advance(
+                session, state=SessionState.CANCELLED, reason=Why.APPROVAL_EXPIRED, at_s=NOW_S
+            )
+    really = Proposals.propose
+    failing = {"i-1"}
+
+    def propose(self: Proposals, tx: Transaction, incident: Incident, *, now_s: float) -> bool:
+        if incident.id in failing:
+            raise error
+        return really(self, tx, incident, now_s=now_s)
+
+    monkeypatch.setattr(Proposals, "propose", propose)
+    for _ in range(2):
+        line.clock.sleep(5.0)
+        line.intake.step()
+    assert line.sessions() == [
+        SessionState.CANCELLED,
+        SessionState.CANCELLED,
+        SessionState.PROPOSED,
+    ]
+    assert line.intake.failures == {type(error).__name__: 2}
+
+    failing.clear()
+    line.clock.sleep(5.0)
+    line.intake.step()
+    assert line.sessions() == [SessionState.CANCELLED, SessionState.PROPOSED] * 2
+    assert line.intake.failures == {type(error).__name__: 2}
+
+
+def test_a_sweep_that_could_not_read_the_store_forgets_nobody(line: Line) -> None:
+    line.say(Topic.INCIDENTS, lost())
+    line.intake.start()
+    line.take_in()
+    line.clock.sleep(5.0)
+    with line.store.transaction() as tx:
+        tx.sessions.advance(
+            tx.sessions.active()[0],
+            state=SessionState.CANCELLED,
+            reason=Why.APPROVAL_EXPIRED,
+            at_s=line.clock.now_s(),
+        )
+    line.clock.sleep(5.0)
+    really = line.store.reading
+    line.store.reading = _failing  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreError):
+        line.intake.step()
+    line.store.reading = really  # type: ignore[method-assign]
+
     line.intake.step()
 
     assert line.sessions() == [SessionState.CANCELLED, SessionState.PROPOSED]
