@@ -6,6 +6,7 @@ elsewhere. A dry run is the same loop with another ledger and other ports (`reme
 """
 
 import logging
+from collections import Counter
 
 from fleetmend.errors import FenceLost, FleetError, PortError, StoreConflict
 from fleetmend.model.plans import Session, SessionState
@@ -27,6 +28,8 @@ class Executor:
         """`worker` names it in sessions; two workers never share a name."""
         self._tools = tools
         self._worker = worker
+        self.failures: Counter[str] = Counter()
+        """Turns that failed, by the name of the error."""
 
     def run_once(self) -> bool:
         """One turn of one session; false when none is due. Raises StoreError when no session could
@@ -44,7 +47,13 @@ class Executor:
             logger.warning("fence lost", extra={"session": session.id, "error": str(lost)})
         except FleetError as error:
             # The lease runs out and the session is tried again; the others are not held up.
+            self._count(error)
             logger.error("turn failed", extra={"session": session.id, "error": str(error)})
+        except Exception as error:
+            # A defect that this session meets must not keep another from giving back.
+            self._count(error)
+            what = {"session": session.id, "error": f"{type(error).__name__}: {error}"}
+            logger.exception("turn failed unexpectedly", extra=what)
         return True
 
     def _turn(self, session: Session) -> None:
@@ -56,10 +65,14 @@ class Executor:
             logger.info("session changed", extra={"session": session.id, "error": str(conflict)})
             delay_s = 0.0
         except PortError as error:
+            self._count(error)
             logger.warning("port failed", extra={"session": session.id, "error": str(error)})
             delay_s = self._tools.settings.retry_s
         if delay_s is not None:
             self._tools.ledger.renew(turn.session, now_s=turn.now_s, lease_s=delay_s)
+
+    def _count(self, error: Exception) -> None:
+        self.failures[type(error).__name__] += 1
 
 
 def carry(turn: Turn) -> float | None:

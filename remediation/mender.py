@@ -1,10 +1,9 @@
 """Intake and executor in turn, in one thread, since they share the picture of the fleet.
 
-The composition root calls `step` in a loop. Whatever the log's trouble, sessions go on: with an
+The composition root calls `step` in a loop. Whatever the intake's trouble, sessions go on: with an
 old picture admission takes nothing, and what is due to be given back is.
 """
 
-from fleetmend.errors import FleetError
 from remediation.execute import Executor
 from remediation.intake import Intake
 from remediation.picture import Picture
@@ -30,13 +29,14 @@ class Mender:
         self._started = False
 
     def step(self) -> int:
-        """What is new, then turns of sessions; how much there was. Raises FleetError for trouble
-        with the log or the store, but only after the executor has had its turns."""
+        """What is new, then turns of sessions; how much there was. Raises whatever the intake
+        raises (FleetError for trouble with the log or the store), but only after the executor has
+        had its turns."""
         try:
             taken = self._take_in()
-        except FleetError as trouble:
+        except Exception as trouble:
             # Set again by the intake once it can read: until then what is known may be old.
-            self._picture.behind = f"the log cannot be read: {trouble.what}"
+            self._picture.behind = f"incidents cannot be taken in: {trouble}"
             self._act()
             raise
         turns = self._act()

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from fleetmend.errors import PortError
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import TopologyChange, TopologyOp
 from fleetmend.model.events import Witness
 from fleetmend.model.plans import SessionState
+from fleetmend.ports.cluster import NodeState
 from fleetmend.ports.halt import HaltState
 from fleetmend.settings.remediation import LimitSettings
 from remediation.reasons import Why
@@ -144,6 +146,35 @@ def test_a_drain_that_takes_too_long_holds_what_it_has_and_gives_it_back(bench: 
     bench.resolve()
     bench.work()
     assert bench.cluster.changes == ["quarantine node-0", "release node-0"]
+
+
+@pytest.mark.parametrize("error", [KeyError("a defect"), PortError("no answer")])
+def test_a_session_that_fails_keeps_no_other_from_giving_back(
+    bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time it is counted by name, and tried again once its lease has run out."""
+    first = bench.lost_gpu()
+    second = bench.lost_gpu(entity=gpu_id(1), incident_id="i-second")
+    bench.work()
+    bench.resolve()
+    bench.resolve("i-second")
+    really = bench.cluster.node
+
+    def node(name: str) -> NodeState | None:
+        if name == "node-0":
+            raise error
+        return really(name)
+
+    monkeypatch.setattr(bench.cluster, "node", node)
+    bench.work(bench.settings.lease_s * 3)
+    assert bench.session(second.id).state is SessionState.DONE
+    assert bench.session(first.id).state is SessionState.GIVING_BACK
+    assert bench.executor.failures[type(error).__name__] >= 2
+    assert set(bench.executor.failures) == {type(error).__name__}
+
+    monkeypatch.setattr(bench.cluster, "node", really)
+    bench.work(bench.settings.lease_s * 2)
+    assert bench.session(first.id).state is SessionState.DONE
 
 
 def test_a_person_who_uncordons_wins_for_this_incident(bench: Bench) -> None:

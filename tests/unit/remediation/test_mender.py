@@ -99,18 +99,21 @@ def test_from_a_record_in_the_log_to_the_cluster_and_back(room: Room) -> None:
     assert actions == 4
 
 
-def test_while_the_log_fails_nothing_is_taken_and_all_is_given_back(room: Room) -> None:
+@pytest.mark.parametrize("error", [StreamError("no broker"), KeyError("a defect")])
+def test_while_the_log_fails_nothing_is_taken_and_all_is_given_back(
+    room: Room, error: Exception
+) -> None:
     room.say(Topic.INCIDENTS, INCIDENT, Mark("rca", NOW_S))
     room.rounds()
     second = room.bench.lost_gpu(entity=gpu_id(1), incident_id="i-second")
     room.bench.resolve(INCIDENT.id)
 
     def broken(*args: object, **kwargs: object) -> object:
-        raise StreamError("no broker")
+        raise error
 
     room.log.read = broken  # type: ignore[method-assign, assignment]
     for _ in range(10):
-        with pytest.raises(StreamError):
+        with pytest.raises(type(error)):
             room.made.step()
         room.bench.clock.sleep(1.0)
 
