@@ -68,6 +68,17 @@ class Reader:
             self.positions[fetched.place] = raw.offset + 1
             yield fetched
 
+    def skip_lost(self) -> int:
+        """After OffsetsLost: go on from the oldest record of each partition that no longer holds
+        its position; how many those are. Raises StreamError."""
+        moved = 0
+        for place, at in self.positions.items():
+            begin = self._log.begin(place)
+            if not begin <= at <= self._log.end(place):  # behind the log, or of one that is no more
+                self.positions[place] = begin
+                moved += 1
+        return moved
+
     def at_end(self) -> bool:
         """True when the log holds nothing beyond the positions, at this moment."""
         return all(self._log.end(place) <= at for place, at in self.positions.items())

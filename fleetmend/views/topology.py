@@ -121,6 +121,16 @@ class TopologyView:
         for source, relation, target in self.relations():
             yield TopologyChange(at_s, TopologyOp.RELATION, source, target, relation)
 
+    def copy(self) -> "TopologyView":
+        """Another view that knows the same and shares nothing that changes."""
+        return TopologyView(
+            dict(self.attributes),  # what is said of an entity is replaced, never changed
+            {entity: {r: set(t) for r, t in by.items()} for entity, by in self._out.items()},
+            {entity: {r: set(t) for r, t in by.items()} for entity, by in self._in.items()},
+            dict(self._alias),
+            dict(self._changed_s),
+        )
+
     def snapshot(self) -> Json:
         """The view as JSON."""
         saved = SavedTopology(
