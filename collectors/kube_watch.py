@@ -6,9 +6,10 @@ own, which resumes from the last resource version and lists again when the serve
 (410). The objects go through a queue to one thread, which alone uses the sink.
 """
 
+import logging
 import queue
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,8 @@ from fleetmend.errors import PortError
 from fleetmend.model.entities import EntityKind, TopologyChange, entity_id
 from fleetmend.model.events import Event
 from fleetmend.settings.collectors import KubernetesSettings
+
+logger = logging.getLogger(__name__)
 
 _RETRY_S = (1.0, 30.0)
 """First and longest pause after a failure."""
@@ -95,6 +98,8 @@ class ResourceReader:
         self._watch_s = watch_s
         self._deliver = deliver
         self._since = ""
+        self.failures: Counter[str] = Counter()
+        """Turns that failed, by the name of the error."""
 
     def turn(self) -> None:
         """List when nothing is known yet, then watch until the watch ends. Raises PortError; the
@@ -118,9 +123,18 @@ class ResourceReader:
             try:
                 self.turn()
                 pause_s = _RETRY_S[0]
-            except PortError:
-                clock.wait(stop, pause_s)
-                pause_s = min(pause_s * 2, _RETRY_S[1])
+                continue
+            except PortError as error:
+                self.failures[type(error).__name__] += 1
+            except Exception as error:
+                # A thread that ended here would leave a collector that marks and hears nothing.
+                self.failures[type(error).__name__] += 1
+                what = f"{type(error).__name__}: {error}"
+                extra = {"resource": str(self._resource), "error": what}
+                logger.exception("watch failed unexpectedly", extra=extra)
+                self._since = ""
+            clock.wait(stop, pause_s)
+            pause_s = min(pause_s * 2, _RETRY_S[1])
 
 
 class KubernetesCollector:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import urllib3
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
@@ -42,6 +43,10 @@ class KubeApi:
         except (ConfigException, OSError) as error:
             where = settings.kubeconfig or "service account"
             raise PortError(f"no credentials: {error}", where=where) from error
+        except (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError) as error:
+            # The loader trusts the file's form. Its words may quote a token: they are not repeated.
+            what = f"no credentials: no kubeconfig ({type(error).__name__})"
+            raise PortError(what, where=settings.kubeconfig) from error
         core = client.CoreV1Api(client.ApiClient(configuration))
         self._calls: dict[Resource, Callable[..., Any]] = {
             Resource.NODES: core.list_node,
@@ -55,8 +60,10 @@ class KubeApi:
         token: str | None = None
         while True:
             page = self._page(resource, token)
-            items += page.get("items") or []
-            metadata = page.get("metadata") or {}
+            part, metadata = page.get("items") or [], page.get("metadata") or {}
+            if not isinstance(part, list) or not isinstance(metadata, dict):
+                raise PortError("the answer is no list", where=f"list {resource}")
+            items += part
             token = metadata.get("continue")
             if not token:
                 return items, str(metadata.get("resourceVersion", ""))
@@ -66,11 +73,13 @@ class KubeApi:
             resource, limit=_PAGE, _continue=token, _request_timeout=(_CONNECT_S, _IDLE_S)
         )
         try:
-            page: dict[str, Any] = json.loads(response.data)
+            page = json.loads(response.data)
         except (ValueError, urllib3.exceptions.HTTPError) as error:
             raise PortError(str(error), where=f"list {resource}") from error
         finally:
             response.release_conn()
+        if not isinstance(page, dict):
+            raise PortError("the answer is no list", where=f"list {resource}")
         return page
 
     def watch(self, resource: Resource, since: str, seconds: float) -> Iterator[WatchEvent]:
@@ -113,12 +122,14 @@ class KubeApi:
             response = self._calls[resource](_preload_content=False, **arguments)
         except ApiException as error:
             raise _translated(error.status or 0, str(error.reason), where) from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise PortError(str(error), where=where) from error
+        except (urllib3.exceptions.HTTPError, ConfigException, OSError, ValueError) as error:
+            # ValueError: a token or an address that cannot be sent, which it may quote;
+            # ConfigException: a token that could not be renewed.
+            raise PortError(f"no answer: {type(error).__name__}", where=where) from error
         status = int(getattr(response, "status", HTTPStatus.OK))
         if status != HTTPStatus.OK:
             response.release_conn()
-            raise _translated(status, HTTPStatus(status).phrase, where)
+            raise _translated(status, str(response.reason or ""), where)
         return response
 
 
@@ -136,6 +147,8 @@ def _watch_event(line: bytes, resource: Resource) -> WatchEvent:
     if not isinstance(event, dict):
         raise PortError("a line that is no event", where=str(resource))
     kind, obj = event.get("type"), event.get("object") or {}
+    if not isinstance(obj, dict):
+        raise PortError("an event without an object", where=str(resource))
     if kind == "ERROR":
-        raise _translated(int(obj.get("code", 0)), str(obj.get("message", "")), str(resource))
+        raise _translated(int(str(obj.get("code", 0))), str(obj.get("message", "")), str(resource))
     return WatchEvent(WatchType(str(kind)), obj)

@@ -142,7 +142,13 @@ def test_a_forgotten_version_says_so_in_both_of_its_forms(
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(401, PortRefused), (403, PortRefused), (500, PortError), (429, PortError)],
+    [
+        (401, PortRefused),
+        (403, PortRefused),
+        (500, PortError),
+        (429, PortError),
+        (520, PortError),
+    ],
 )
 def test_a_refusal_is_told_from_a_failure(
     server: FakeServer, api: KubeApi, status: int, error: type[PortError]
@@ -156,9 +162,20 @@ def test_a_refusal_is_told_from_a_failure(
 def test_garbage_in_a_watch_is_a_failure(server: FakeServer, api: KubeApi) -> None:
     server.will(200, node_event("ADDED", "a"), ["what", "is", "this"])
     server.will(200, node_event("BETTER", "a"))
-    for _ in range(2):
+    server.will(200, {"type": "ERROR", "object": ["odd"]})
+    server.will(200, {"type": "ERROR", "object": {"code": None}})
+    for _ in range(4):
         with pytest.raises(PortError):
             list(api.watch(Resource.NODES, "1", 30))
+
+
+@pytest.mark.parametrize("page", [["odd"], {"items": "odd"}, {"metadata": ["odd"]}])
+def test_a_page_that_is_no_list_is_a_failure(
+    server: FakeServer, api: KubeApi, page: object
+) -> None:
+    server.will(200, page)
+    with pytest.raises(PortError, match="no list"):
+        api.list(Resource.NODES)
 
 
 def test_nobody_listening_is_a_failure(server: FakeServer, api: KubeApi) -> None:
@@ -192,3 +209,15 @@ def test_an_open_watch_ends_when_it_is_stopped_from_another_thread(
 def test_without_credentials_there_is_no_adapter(tmp_path: Path) -> None:
     with pytest.raises(PortError, match="no credentials"):
         KubeApi(KubernetesSettings(kubeconfig=str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize("text", ["a: [", "hello", "- a", "!!python/object:os.system x"])
+def test_a_file_that_is_no_kubeconfig_is_named_without_its_content(
+    text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+
+    with pytest.raises(PortError, match="no credentials: no kubeconfig") as raised:
+        KubeApi(KubernetesSettings(kubeconfig=str(path)))
+    assert "system" not in str(raised.value)

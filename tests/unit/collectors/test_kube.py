@@ -406,8 +406,9 @@ def test_everything_comes_at_or_after_the_mark_before_it() -> None:
 
 
 def test_the_loop_reads_both_resources_over_failures_and_stops_when_told() -> None:
+    """A defect that a thread meets does not end it: it lists again."""
     api, stop, seen = FakeApi(), threading.Event(), threading.Event()
-    api.lists[Resource.NODES] = [([node()], "7")]
+    api.lists[Resource.NODES] = [KeyError("a defect"), ([node()], "7")]
     api.lists[Resource.PODS] = [([pod()], "7")]
 
     class Watching(ListSink):
@@ -426,3 +427,4 @@ def test_the_loop_reads_both_resources_over_failures_and_stops_when_told() -> No
     thread.join(30)
     assert not thread.is_alive()
     assert api.over.is_set()
+    assert [dict(reader.failures) for reader in made.readers] == [{"KeyError": 1}, {}]
