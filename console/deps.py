@@ -2,7 +2,7 @@
 `console.app.create_app` with it; tests give fakes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,5 +54,8 @@ class ConsoleDeps:
     """None where no topology is at hand: the fleet page says so."""
     faults: FaultInjector | None = None
     """Only where faults can be made on purpose (the simulator)."""
+    unready: Callable[[], Sequence[str]] = tuple
+    """Why services that run in the same process are not ready; empty when they are. Never shown:
+    /readyz only counts them."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     """Where the console's own metrics go; /metrics shows all of it."""

@@ -19,8 +19,10 @@ def routes(console: Console, assets: Assets) -> APIRouter:
 
     @router.get("/readyz")
     def readyz() -> JSONResponse:
-        checks = {"store": _store_ready(console), "assets": assets.built}
-        return JSONResponse({"ok": all(checks.values()), **checks}, 200 if checks["store"] else 503)
+        needed = {"store": _store_ready(console), "services": not console.deps.unready()}
+        checks = {**needed, "assets": assets.built}
+        answer = {"ok": all(checks.values()), **checks}
+        return JSONResponse(answer, 200 if all(needed.values()) else 503)
 
     @router.get("/metrics")
     def metrics() -> Response:

@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,8 @@ from fleetmend.store import Store
 from fleetmend.streams.engines import open_log
 
 if TYPE_CHECKING:
+    from console.deps import ConsoleDeps
+    from console.server import ConsoleServer
     from remediation.world import Ports
 
 RolesOption = Annotated[
@@ -68,18 +71,12 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     wanted = services(parts, roles)
-    server = None
+    deps = None
     if Role.CONSOLE in roles:
-        from console.auth import ensure_token
-        from console.server import ConsoleServer
-
-        token = Path(parts.settings.console.token_file)
-        if parts.settings.console.auth == "token" and ensure_token(token):
-            say.print(f"wrote a new operator token to {token}", markup=False)
         deps, beside = showing(parts, faults)
         wanted += beside
-        server = ConsoleServer(deps)
     threads = ServiceThreads(wanted, parts.clock)
+    server = None if deps is None else console_server(replace(deps, unready=threads.unready))
     parts.registry.register(ServiceMetrics(threads))
     pages = health_pages(parts, threads, parts.registry)
     if server is not None:  # first: a port that is taken must not end a process that acts already
@@ -94,6 +91,17 @@ def run(
         pages.close()
     parts.log.close()
     parts.store.close()
+
+
+def console_server(deps: "ConsoleDeps") -> "ConsoleServer":
+    """The console, not started yet. Writes the operator's token where there is none."""
+    from console.auth import ensure_token
+    from console.server import ConsoleServer
+
+    token = Path(deps.settings.token_file)
+    if deps.settings.auth == "token" and ensure_token(token):
+        say.print(f"wrote a new operator token to {token}", markup=False)
+    return ConsoleServer(deps)
 
 
 def health_pages(

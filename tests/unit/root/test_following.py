@@ -75,7 +75,12 @@ def test_a_step_costs_what_is_new_however_large_the_fleet_is(
 ) -> None:
     copies = []
     copy = TopologyView.copy
-    monkeypatch.setattr(TopologyView, "copy", lambda view: copies.append(1) or copy(view))
+
+    def counted(view: TopologyView) -> TopologyView:
+        copies.append(view)
+        return copy(view)
+
+    monkeypatch.setattr(TopologyView, "copy", counted)
     following = follower(log, clock)
     log.append(stated(*range(5 * POLL_RECORDS)))
     while following.step():
