@@ -4,6 +4,7 @@ Fed by `collectors.kubernetes` with lists and watch events, in any mixture and a
 come: an object that says nothing new gives nothing, and event ids come from the objects' content.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,10 +14,12 @@ from collectors.kube_objects import (
     Described,
     Exit,
     Object,
+    claims_engine,
     describe_node,
     describe_pod,
     identity,
     manager_of,
+    namespace_of,
     version,
 )
 from collectors.relations import Fact
@@ -24,7 +27,12 @@ from fleetmend.model.entities import EntityKind, TopologyChange, TopologyOp, kin
 from fleetmend.model.events import Event, EventType, Witness, event_id
 from fleetmend.settings.collectors import KubernetesSettings
 
+logger = logging.getLogger(__name__)
+
 SOURCE = "collector/kubernetes"
+STRANGERS_MAX = 1000
+"""Namespaces with engines that are none which are remembered, so that each is reported once."""
+
 _SHARED = frozenset({EntityKind.POOL, EntityKind.RACK, EntityKind.ZONE, EntityKind.MODEL})
 """Entities that many objects name: they outlive each of them."""
 _DESCRIBED_CHANGES = {"driver": "driver", "kernel": "kernel", "boot": "boot"}
@@ -63,6 +71,8 @@ class KubeFleet:
         self._stated: dict[tuple[str, str, str], Fact] = {}
         self._images: dict[str, str] = {}
         """Image by controller: another one is a rollout."""
+        self.strangers: set[str] = set()
+        """Namespaces in which pods bear the label of engines and are not believed."""
 
     def listed(self, resource: Resource, objects: Iterable[Object], at_s: float) -> News:
         """Take in a whole list: what is not in it is gone."""
@@ -90,6 +100,8 @@ class KubeFleet:
     def _take(self, resource: Resource, obj: Object, at_s: float, news: News) -> None:
         describe = describe_node if resource is Resource.NODES else describe_pod
         described = describe(obj, self._cluster, self._settings)
+        if resource is Resource.PODS:
+            self._report_stranger(obj)
         uid = identity(obj)
         if described is None:
             self._forget(resource, uid, at_s, news)
@@ -105,6 +117,16 @@ class KubeFleet:
         self._tell_exits(before, described, at_s, news)
         before.described = described
         self._known[resource][uid] = before
+
+    def _report_stranger(self, obj: Object) -> None:
+        """A wrong setting must not look like a fleet without engines."""
+        namespace = namespace_of(obj)
+        if namespace in self._settings.engine_namespaces or namespace in self.strangers:
+            return
+        if claims_engine(obj, self._settings) and len(self.strangers) < STRANGERS_MAX:
+            self.strangers.add(namespace)
+            extra = {"namespace": namespace, "setting": "collectors.kubernetes.engine_namespaces"}
+            logger.warning("engines in a namespace that is not believed", extra=extra)
 
     def _forget(self, resource: Resource, uid: str, at_s: float, news: News) -> None:
         known = self._known[resource].pop(uid, None)

@@ -106,12 +106,11 @@ def describe_node(obj: Object, cluster: str, settings: KubernetesSettings) -> De
 def describe_pod(obj: Object, cluster: str, settings: KubernetesSettings) -> Described | None:
     """An engine, or another pod that asks for GPUs; None for pods that are neither."""
     labels = _map(obj, "metadata", "labels")
-    namespace, name = _text(obj, "metadata", "namespace"), _text(obj, "metadata", "name")
+    namespace, name = namespace_of(obj), _text(obj, "metadata", "name")
     node = _text(obj, "spec", "nodeName")
     if not name or not identity(obj):
         return None
-    wanted_key, _, wanted = settings.engine_label.partition("=")
-    is_engine = labels.get(wanted_key) == wanted if wanted else wanted_key in labels
+    is_engine = claims_engine(obj, settings) and namespace in settings.engine_namespaces
     facts: set[Fact] = set()
     if is_engine:
         entity = entity_id(cluster, EntityKind.ENGINE, _text(obj, "metadata", "uid"))
@@ -141,6 +140,18 @@ def describe_pod(obj: Object, cluster: str, settings: KubernetesSettings) -> Des
     exits = tuple(_exits(obj)) if is_engine else ()
     owner = f"{namespace}/{_owner(obj)}" if is_engine else ""
     return Described(entity, node, frozenset(facts), attributes, exits=exits, owner=owner)
+
+
+def claims_engine(obj: Object, settings: KubernetesSettings) -> bool:
+    """Whether a pod bears the label of engines, wherever it is."""
+    labels = _map(obj, "metadata", "labels")
+    key, _, wanted = settings.engine_label.partition("=")
+    return labels.get(key) == wanted if wanted else key in labels
+
+
+def namespace_of(obj: Object) -> str:
+    """The object's namespace; empty for a node."""
+    return _text(obj, "metadata", "namespace")
 
 
 def identity(obj: Object) -> str:

@@ -79,7 +79,11 @@ class KubernetesSettings(Section):
     kubeconfig: str = ""
     """File with the credentials; empty: the pod's own service account."""
     engine_label: str = "app.kubernetes.io/component=inference-engine"
-    """Pods with this label (`key=value`) are engines."""
+    """Pods with this label (`key=value`) are engines, in `engine_namespaces` alone."""
+    engine_namespaces: tuple[str, ...] = ("inference",)
+    """Namespaces whose pods the label is believed of. Anybody who may make a pod somewhere may
+    label it, and engines count as capacity; a pod with the label elsewhere is reported and is no
+    engine."""
     pool_label: str = "fleetmend.io/pool"
     """Label of nodes and engine pods that names their pool; without it the pool is `default`."""
     rack_label: str = "topology.kubernetes.io/rack"

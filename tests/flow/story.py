@@ -233,6 +233,7 @@ def settings_of(
             {"node": node, "path": nodes.kernel_log(node)} for node in pool.nodes
         ],
         "collectors.kubernetes.enabled": True,
+        "collectors.kubernetes.engine_namespaces": [pool.name],
         "collectors.kubernetes.kubeconfig": kube.account_config("fleetmend", "fleetmend-collector"),
         "remediation.runbooks": runbooks(folder),
         "remediation.kubernetes": True,

@@ -49,7 +49,9 @@ class WaitingSink(ListSink):
 @contextmanager
 def watched(kube: KubeCluster) -> Iterator[WaitingSink]:
     """A collector that runs against the cluster."""
-    settings = KubernetesSettings(enabled=True, kubeconfig=str(kube.kubeconfig))
+    settings = KubernetesSettings(
+        enabled=True, kubeconfig=str(kube.kubeconfig), engine_namespaces=("default",)
+    )
     sink, stop = WaitingSink(), threading.Event()
     made = KubernetesCollector(
         settings, cluster="c", sink=sink, clock=SystemClock(), api=KubeApi(settings)

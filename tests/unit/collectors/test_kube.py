@@ -10,7 +10,7 @@ from collectors.kube_fleet import KubeFleet, News, Resource
 from collectors.kube_watch import KubernetesCollector, VersionGone, WatchEvent, WatchType
 from fleetmend.clock import ManualClock, SystemClock
 from fleetmend.errors import PortError
-from fleetmend.model.entities import RelationKind, TopologyChange, TopologyOp
+from fleetmend.model.entities import EntityKind, RelationKind, TopologyChange, TopologyOp
 from fleetmend.model.events import Event, EventType
 from fleetmend.settings.collectors import KubernetesSettings
 from fleetmend.views.topology import TopologyView
@@ -102,9 +102,12 @@ def pod(
     }
 
 
+SETTINGS = KubernetesSettings(engine_namespaces=("llm",))
+
+
 def fleet() -> KubeFleet:
     """One that knows nothing yet."""
-    return KubeFleet(KubernetesSettings(), cluster="c")
+    return KubeFleet(SETTINGS, cluster="c")
 
 
 def view_of(*news: News) -> TopologyView:
@@ -153,6 +156,18 @@ def test_a_pod_with_gpus_that_is_no_engine_is_a_pod_and_others_are_nobody() -> N
     view = view_of(fleet().listed(Resource.PODS, [training, web], 1.0))
     assert "c/pod/llm/job-1" in view.attributes
     assert "c/pod/llm/web-1" not in view.attributes
+
+
+def test_the_label_of_engines_is_believed_in_the_named_namespaces_alone() -> None:
+    """Whoever may make a pod somewhere could else add to what counts as capacity."""
+    one, foreign = fleet(), pod("liar-0")
+    foreign["metadata"]["namespace"] = "tenant-7"
+
+    view = view_of(one.listed(Resource.PODS, [pod(), foreign, foreign], 1.0))
+
+    assert list(view.of_kind(EntityKind.ENGINE)) == ["c/engine/uid-llama-0"]
+    assert "c/pod/tenant-7/liar-0" in view.attributes
+    assert one.strangers == {"tenant-7"}
 
 
 def test_saying_the_same_again_says_nothing() -> None:
@@ -338,9 +353,7 @@ def modified(obj: Json) -> WatchEvent:
 def collector(api: FakeApi, sink: ListSink) -> KubernetesCollector:
     """One over the fake API, whose watches end at once."""
     api.over.set()
-    return KubernetesCollector(
-        KubernetesSettings(), cluster="c", sink=sink, clock=ManualClock(1000.0), api=api
-    )
+    return KubernetesCollector(SETTINGS, cluster="c", sink=sink, clock=ManualClock(1000.0), api=api)
 
 
 def test_a_watch_that_breaks_is_resumed_where_it_ended() -> None:
@@ -417,9 +430,7 @@ def test_the_loop_reads_both_resources_over_failures_and_stops_when_told() -> No
             if {"c/node/n1", "c/engine/uid-llama-0"} <= {c.entity for c in self.changes}:
                 seen.set()
 
-    made = KubernetesCollector(
-        KubernetesSettings(), cluster="c", sink=Watching(), clock=SystemClock(), api=api
-    )
+    made = KubernetesCollector(SETTINGS, cluster="c", sink=Watching(), clock=SystemClock(), api=api)
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
     assert seen.wait(30)

@@ -19,11 +19,10 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.collectors import (
     CollectorsSettings,
     KernelLogSettings,
-    KubernetesSettings,
     TargetSettings,
 )
 from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink
-from tests.unit.collectors.test_kube import FakeApi, node, pod
+from tests.unit.collectors.test_kube import SETTINGS, FakeApi, node, pod
 
 XID = "NVRM: Xid (PCI:0000:00:06): 79, GPU has fallen off the bus."
 GPU = entity_id("c", EntityKind.GPU, "GPU-1")
@@ -121,9 +120,7 @@ def test_the_cluster_is_watched_by_one_thread_for_each_resource_and_all_is_told(
     sink = AwaySink(stop)
     api.lists[Resource.NODES] = [([node()], "7")]
     api.lists[Resource.PODS] = [([pod()], "7")]
-    watch = KubernetesCollector(
-        KubernetesSettings(), cluster="c", sink=sink, clock=SystemClock(), api=api
-    )
+    watch = KubernetesCollector(SETTINGS, cluster="c", sink=sink, clock=SystemClock(), api=api)
     watch.poll()
     sink.away = True
     threads = set(threading.enumerate())
