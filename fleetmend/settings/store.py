@@ -19,7 +19,8 @@ class StoreSettings(Section):
     """Dead letters kept, the newest; at 4 KiB each 1000 are 4 MB. Counts are never forgotten."""
     snapshots_kept: int = Field(default=3, ge=1, le=100)
     """Snapshots kept of each fold. 3: the newest may be of a version that has to be rolled back."""
-    series_points_max: int = Field(default=2000, ge=10, le=100_000)
-    """Points of one evidence chart, the newest. 2000: half an hour at 1 Hz, more than pixels."""
+    series_points_max: int = Field(default=600, ge=10, le=100_000)
+    """Points of one evidence chart; a longer one keeps the lowest and highest of each stretch. 600:
+    half an hour at 1 Hz to within six seconds, and about the pixels of a chart."""
     series_max: int = Field(default=64, ge=1, le=1000)
     """Evidence charts of one incident. 64: more than anybody looks at."""

@@ -10,6 +10,7 @@ from fleetmend.store.outbox import OutboxRow, OutboxState
 from fleetmend.store.receivers import Notice, ReceiverOff
 from fleetmend.store.sessions import held_node
 from fleetmend.store.store import Store, Transaction
+from fleetmend.store.thinning import Points, thinned
 
 __all__ = [
     "AlreadyDecided",
@@ -19,6 +20,7 @@ __all__ = [
     "Notice",
     "OutboxRow",
     "OutboxState",
+    "Points",
     "ReceiverOff",
     "Series",
     "Store",
@@ -26,4 +28,5 @@ __all__ = [
     "StoreSnapshots",
     "Transaction",
     "held_node",
+    "thinned",
 ]

@@ -1,10 +1,9 @@
 """What people see and say about an incident: evidence charts, notes, confirmed causes."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
 from sqlalchemy import func, select
 
 from fleetmend.errors import BadInput
@@ -12,6 +11,7 @@ from fleetmend.model.entities import EntityId
 from fleetmend.store.codec import Codec, plain
 from fleetmend.store.db import Db
 from fleetmend.store.tables import labels, notes, series
+from fleetmend.store.thinning import Points, thinned
 
 _NUMBERS = Codec(tuple[float, ...])
 _NOTE_CHARS_MAX = 4000
@@ -61,43 +61,48 @@ class Label:
 
 
 class EvidenceSeries:
-    """Evidence charts: bounded in points and number, replaced as the incident goes on."""
+    """Evidence charts: bounded in points and number, extended while the incident goes on and never
+    cut back."""
 
     def __init__(self, db: Db) -> None:
         self._db = db
 
-    def put(
-        self,
-        incident: str,
-        entity: EntityId,
-        signal: str,
-        times: Sequence[float],
-        values: Sequence[float],
-        unit: str,
+    def extend(
+        self, incident: str, entity: EntityId, signal: str, points: Points, unit: str
     ) -> bool:
-        """Keep the newest points in place of what was held; False when the incident has
-        `series_max` other charts already. Points that are no number are left out. Raises BadInput
-        when there are not as many times (Unix seconds) as values (in `unit`)."""
-        if len(times) != len(values):
-            raise BadInput(f"{len(times)} times for {len(values)} values", where=f"chart {signal}")
-        others = select(func.count()).where(
-            series.c.incident == incident,
-            ~((series.c.entity == entity) & (series.c.signal == signal)),
+        """Add the points (values in `unit`) that are newer than those held, thinned to
+        `series_points_max`; False when the incident has `series_max` other charts already. Points
+        that are no number are left out. Raises BadInput when there are not as many times as
+        values."""
+        new_s, new = points
+        if len(new_s) != len(new):
+            raise BadInput(f"{len(new_s)} times for {len(new)} values", where=f"chart {signal}")
+        here = (
+            (series.c.incident == incident)
+            & (series.c.entity == entity)
+            & (series.c.signal == signal)
         )
-        if self._db.number(others) >= self._db.settings.series_max:
-            return False
-        points = [
-            (float(time), float(value))
-            for time, value in zip(times, values, strict=True)
-            if math.isfinite(time) and math.isfinite(value)
-        ][-self._db.settings.series_points_max :]
+        held = self._db.row(select(series.c.times, series.c.samples).where(here))
+        if held is None:
+            others = select(func.count()).where(series.c.incident == incident)
+            if self._db.number(others) >= self._db.settings.series_max:
+                return False
+        old_s, old = (np.array(column, np.float64) for column in held or ((), ()))
+        newer = np.isfinite(new_s) & np.isfinite(new)
+        newer &= new_s > (old_s[-1] if len(old_s) else -np.inf)
+        order = np.argsort(new_s[newer], kind="stable")
+        whole = (
+            np.concatenate((old_s, new_s[newer][order])),
+            np.concatenate((old, new[newer][order])),
+        )
+        time_s, value = thinned(whole, self._db.settings.series_points_max)
         insert = self._db.insert(series).values(
             incident=incident,
             entity=entity,
             signal=signal,
             unit=unit,
-            times=_NUMBERS.encode(tuple(time for time, _ in points)),
-            samples=_NUMBERS.encode(tuple(value for _, value in points)),
+            times=_NUMBERS.encode(tuple(time_s.tolist())),
+            samples=_NUMBERS.encode(tuple(value.tolist())),
         )
         changed = {name: insert.excluded[name] for name in ("unit", "times", "samples")}
         self._db.run(

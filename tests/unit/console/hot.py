@@ -4,6 +4,8 @@ import math
 import random
 from dataclasses import replace
 
+import numpy as np
+
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Witness
@@ -172,7 +174,8 @@ def _hot_series(tx: Transaction, opened: float) -> None:
         return 1 / (1 + math.exp(-(t - opened - at) / width))
 
     def put(entity: EntityId, signal: str, unit: str, values: list[float]) -> None:
-        tx.series.put(MADE.hot, entity, signal, times, values, unit)
+        points = np.array(times), np.array(values)
+        tx.series.extend(MADE.hot, entity, signal, points, unit)
 
     relief = [rise(t, 95, 14) for t in times]
     put(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fleetmend.clock import ManualClock
@@ -64,7 +65,8 @@ def poison(made: Bench, text: str) -> None:
         poisoned = hostile(held, text)
         tx.incidents.put(poisoned)
         tx.notes.add(MADE.hot, text, 1.0, text)
-        tx.series.put(MADE.hot, EntityId(text), text, [1.0, 2.0], [1.0, 2.0], text)
+        points = np.array([1.0, 2.0]), np.array([1.0, 2.0])
+        tx.series.extend(MADE.hot, EntityId(text), text, points, text)
 
 
 @pytest.fixture(scope="module")
