@@ -2,13 +2,14 @@
 
 What stands before a value hardly ever changes between two scrapes of one target, so it is the key
 of a cache: a known line costs one split, one dictionary look-up and one float. An unknown line is
-split by hand, with its name and `label="value` terms cached as well (an exporter repeats them all
-over the page); what is not plain goes to regular expressions; what they decline (quoted names,
-reserved labels) goes to prometheus_client's parser. A line that nobody understands is reported and
-the others still count. Comments, types and help texts are not read: the catalogue knows the types.
+split by hand, its labels once for all lines that bear the same; what is not plain goes to regular
+expressions; what they decline (quoted names, reserved labels) goes to prometheus_client's parser. A
+line that nobody understands is reported and the others still count. Comments, types and help texts
+are not read: the catalogue knows the types.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,21 +21,22 @@ from fleetmend.errors import BadInput
 _LINE = re.compile(
     r"([a-zA-Z_:][a-zA-Z0-9_:]*)"
     r'[ \t]*(?:\{((?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+)\}[ \t]*|[ \t])'
-    r"[ \t]*([^ \t{}#]+)(?:[ \t]+(-?[0-9]+))?"
+    r"[ \t]*([^ \t{}#]+)(?:[ \t]+(-?[0-9]{1,18}))?"
     r"[ \t\r]*(?:# \{.*)?"  # an exemplar, which OpenMetrics allows and 0.0.4 does not
 )
 """Name, labels, value, time in milliseconds."""
 _LABEL = re.compile(
     r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]++|\\.)*+)"[ \t]*(?:,|$)'
 )
-_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPE = re.compile(r'\\[\\n"]')
 _PLAIN = {"\\\\": "\\", "\\n": "\n", '\\"': '"'}
+_NO_LABELS: Mapping[str, str] = {}
 _STALE_TABLE = 4
-"""A table with this many times the series of a page is mostly dead names: start a new one."""
-_SMALL_TABLE = 4096
-"""Below this many series a table is never replaced."""
+"""A table with this many times the characters of a page is mostly dead names: start a new one."""
+_SMALL_TABLE = 32_768
+"""Below this many characters a table is never replaced."""
+_PEER_CHARS_MAX = 8192
+"""Longest line that prometheus_client is asked about: its time grows with the square of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,43 +64,58 @@ class Exposition:
 
     def __init__(self, *, series_max: int = 100_000) -> None:
         self._series_max = series_max
+        self._forget()
+
+    def _forget(self) -> None:
         self._table = SeriesTable()
         self._known: dict[str, int] = {}
-        self._names: set[str] = set()
-        self._terms: dict[str, tuple[str, str]] = {}
+        self._blocks: dict[str, Mapping[str, str]] = {}
+        self._known_chars = 0
 
     def parse(self, text: str) -> Page:
         """Read one page. Never raises for what the page holds: lines that cannot be read are in
         `bad`."""
+        # Labels that are others at every scrape must not fill the memory, be they many or long.
+        if self._known_chars > max(_SMALL_TABLE, _STALE_TABLE * len(text)):
+            self._forget()
         lines = [line for line in text.split("\n") if line and line[0] != "#"]
-        refused = max(0, len(lines) - self._series_max)
-        if len(self._known) > max(_SMALL_TABLE, _STALE_TABLE * len(lines)):
-            self._table, self._known = SeriesTable(), {}
-            self._names, self._terms = set(), {}
+        if len(lines) > self._series_max:
+            return self._parse_each(text)
         parts = [line.rpartition(" ") for line in lines]
-        known = self._known.get
-        numbers = [known(part[0], -1) for part in parts]
+        known = self._known
+        numbers = [known.get(part[0], -1) for part in parts]
         texts = [part[2] for part in parts]
         # float() reads 1_000 and the format does not; one scan of the joined text settles it.
-        if refused or "_" in "".join(texts):
+        if "_" in "".join(texts):
             return self._parse_each(text)
         try:
             value = np.array([*map(float, texts)], np.float64)
         except ValueError:
             return self._parse_each(text)
-        if -1 in numbers and not self._learn(parts, numbers):
-            return self._parse_each(text)
+        if -1 in numbers:
+            new = [part[0] for part, number in zip(parts, numbers, strict=True) if number < 0]
+            if not self._learn(new):
+                return self._parse_each(text)
+            numbers = [known[part[0]] for part in parts]
         return Page(Reading(self._table, np.array(numbers, np.int32), value))
 
-    def _learn(self, parts: list[tuple[str, str, str]], numbers: list[int]) -> bool:
-        """Number the unknown series of a page in place; false when one of them is not plain."""
-        for row, number in enumerate(numbers):
-            if number < 0:
-                head = parts[row][0]
-                plain = self._plain(head)
-                if plain is None:
+    def _learn(self, heads: Iterable[str]) -> bool:
+        """Number new series by what stands before their values; false, and none of them, when one
+        has escapes, odd spaces, a time or an exemplar."""
+        new: dict[str, tuple[str, Mapping[str, str]]] = {}
+        names: set[str] = set()
+        for head in heads:
+            name, brace, block = head.partition("{")
+            if name not in names:
+                if not (name.isascii() and name.replace(":", "_").isidentifier()):
                     return False
-                numbers[row] = self._number(head, *plain)
+                names.add(name)
+            labels = (self._blocks.get(block) or self._block(block)) if brace else _NO_LABELS
+            if labels is None:
+                return False
+            new[head] = name, labels
+        self._known.update(zip(new, self._table.extend(new.values()), strict=True))
+        self._known_chars += sum(map(len, new))
         return True
 
     def _parse_each(self, text: str) -> Page:
@@ -111,7 +128,7 @@ class Exposition:
             line = line.strip()
             if not line or line[0] == "#":
                 continue
-            if len(numbers) >= self._series_max:
+            if len(numbers) + len(bad) >= self._series_max:
                 refused += 1
                 continue
             try:
@@ -131,51 +148,40 @@ class Exposition:
     def _line(self, line: str) -> tuple[int, float, float | None]:
         """Series number, value, own time in Unix seconds. Raises BadInput."""
         head, _, tail = line.rpartition(" ")
-        series = self._known.get(head)
-        if series is not None:
-            return series, _value(tail), None
-        plain = self._plain(head)
-        if plain is not None:
-            return self._number(head, *plain), _value(tail), None
+        value = _value(tail)
+        if value is not None and (head in self._known or self._learn([head])):
+            return self._known[head], value, None
         match = _LINE.fullmatch(line)
         if match is None:
             return self._line_by_peer(line)
         name, label_text, value_text, stamp_text = match.groups()
-        labels = _labels(label_text) if label_text else {}
-        if labels is None:
+        labels, value = _labels(label_text or ""), _value(value_text)
+        if labels is None or value is None:
             return self._line_by_peer(line)
-        value = _value(value_text)
         stamp_s = None if stamp_text is None else int(stamp_text) / 1000
         # Lines with a time or an exemplar end in it: what stands before the value is the key.
         key = line[: match.start(3)].rstrip(" \t")
         return self._number(key, name, labels), value, stamp_s
 
-    def _plain(self, head: str) -> tuple[str, dict[str, str]] | None:
-        """Name and labels of a line without escapes, odd spaces, a time or an exemplar."""
-        name, brace, block = head.partition("{")
-        if name not in self._names:
-            if _METRIC_NAME.fullmatch(name) is None:
-                return None
-            self._names.add(name)
-        if not brace:
-            return name, {}
+    def _block(self, block: str) -> Mapping[str, str] | None:
+        """The labels of `a="x",b="y"}`; None when they are not plain."""
         if block[-2:] != '"}' or "\\" in block:
             return None
+        labels: dict[str, str] = {}
         # Without escapes a quote can only open or close, so `",` always ends a label.
-        pairs = [self._terms.get(term) or self._term(term) for term in block[:-2].split('",')]
-        labels = dict(pairs)
-        # A term that is not plain reads as the empty pair; a label twice makes fewer labels.
-        return None if "" in labels or len(labels) < len(pairs) else (name, labels)
-
-    def _term(self, term: str) -> tuple[str, str]:
-        """Label and value of `label="value`; two empty texts when it is no plain term."""
-        label, mark, value = term.partition('="')
-        if not mark or '"' in value or _LABEL_NAME.fullmatch(label) is None:
-            return "", ""
-        self._terms[term] = label, value
-        return label, value
+        for term in block[:-2].split('",'):
+            label, mark, value = term.partition('="')
+            if not (mark and label.isascii() and label.isidentifier()):
+                return None
+            if '"' in value or label in labels or label[:2] == "__":
+                return None
+            labels[label] = value
+        self._blocks[block] = labels
+        return labels
 
     def _line_by_peer(self, line: str) -> tuple[int, float, float | None]:
+        if len(line) > _PEER_CHARS_MAX:
+            raise BadInput(f"odd, and longer than {_PEER_CHARS_MAX} characters")
         try:
             (metric,) = text_string_to_metric_families(line + "\n")
             (sample,) = metric.samples
@@ -186,10 +192,11 @@ class Exposition:
         key = f"{sample.name}{sorted(sample.labels.items())}"  # no line begins like this
         return self._number(key, sample.name, sample.labels), value, stamp_s
 
-    def _number(self, key: str, name: str, labels: dict[str, str]) -> int:
+    def _number(self, key: str, name: str, labels: Mapping[str, str]) -> int:
         number = self._known.get(key)
         if number is None:
             number = self._known[key] = self._table.add(name, labels)
+            self._known_chars += len(key)
         return number
 
 
@@ -209,10 +216,9 @@ def _labels(text: str) -> dict[str, str] | None:
     return labels
 
 
-def _value(text: str) -> float:
-    if "_" in text:
-        raise BadInput(f"{text[:80]!r} is no number")
+def _value(text: str) -> float | None:
+    """The number that a text is; None for what prometheus_client should decide."""
     try:
-        return float(text)
-    except ValueError as error:
-        raise BadInput(f"{text[:80]!r} is no number") from error
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None

@@ -4,7 +4,7 @@ A series is a metric name with its labels. It keeps its number for the life of i
 everything that depends only on names and labels is worked out once and not at every scrape.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,20 +23,23 @@ class SeriesTable:
     """Series by number. It only grows; whoever owns it starts a new one when it gets too large."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._labels: list[Mapping[str, str]] = []
+        self._series: list[tuple[str, Mapping[str, str]]] = []
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._series)
 
     def __getitem__(self, number: int) -> Series:
-        return Series(self._names[number], self._labels[number])
+        return Series(*self._series[number])
 
     def add(self, name: str, labels: Mapping[str, str]) -> int:
         """The number of a new series; the same series added twice gets two numbers."""
-        self._names.append(name)
-        self._labels.append(labels)
-        return len(self._names) - 1
+        return self.extend([(name, labels)])[0]
+
+    def extend(self, series: Iterable[tuple[str, Mapping[str, str]]]) -> range:
+        """The numbers of new series, each a name with its labels."""
+        first = len(self._series)
+        self._series.extend(series)
+        return range(first, len(self._series))
 
 
 @dataclass(frozen=True, slots=True)

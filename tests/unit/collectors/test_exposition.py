@@ -1,6 +1,7 @@
 """The fast parser says what prometheus_client says, and goes on where that one stops."""
 
 import math
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,8 @@ def test_values_of_a_second_scrape_are_its_own() -> None:
         "é 1",
         "\x00 1",
         'a{x="1"}} 2',
+        "a 1 " + "9" * 400,
+        '{"a.b",' + ",".join(f'x{i}="1"' for i in range(2000)) + "} 1",  # long and odd
     ],
 )
 def test_what_nobody_can_read_is_a_bad_line_also_when_the_series_is_known(line: str) -> None:
@@ -115,6 +118,7 @@ def test_what_nobody_can_read_is_a_bad_line_also_when_the_series_is_known(line: 
         ("a +Inf", ("a", (), math.inf, None)),
         ("a 9223372036854775794", ("a", (), 9.223372036854776e18, None)),
         ("a 1 1795397018376", ("a", (), 1.0, 1795397018.376)),
+        ("a 1\t1795397018376", ("a", (), 1.0, 1795397018.376)),
         ('a{b="c d"}\t5', ("a", (("b", "c d"),), 5.0, None)),
         ('a{b="} 4 # {"} 5', ("a", (("b", "} 4 # {"),), 5.0, None)),
         ('a_bucket{le="1"} 5 # {trace="x"} 0.3', ("a_bucket", (("le", "1"),), 5.0, None)),
@@ -136,15 +140,44 @@ def test_more_series_than_allowed_are_counted_and_not_read() -> None:
     assert (len(page.reading.series), page.refused) == (3, 7)
 
 
-def test_names_that_are_gone_do_not_fill_the_memory() -> None:
-    """A page whose labels change at every scrape (process ids) starts a new table in time."""
+def test_lines_that_nobody_can_read_count_among_those_allowed() -> None:
+    """Each costs a call of prometheus_client: a page of them must not take minutes."""
+    page = Exposition(series_max=3).parse("stray line\n" * 10)
+    assert (len(page.bad), page.refused) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'a{{pid="{}"}} 1',
+        "a{} 1",
+        'a{{pid="{}"}} 1 1795397018376',
+        '{{"a.b",pid="{}"}} 1',
+        'é{{pid="{}"}} 1',
+    ],
+)
+@pytest.mark.parametrize(("lines", "length"), [(200, 20), (1, 10_000)])
+def test_labels_that_change_at_every_scrape_do_not_fill_the_memory(
+    line: str, lines: int, length: int
+) -> None:
+    """Many short ones (process ids) or few long ones; a new table begins in time."""
     parser = Exposition()
     tables = set()
+    tracemalloc.start()
     for scrape in range(40):
-        page = parser.parse("".join(f'a{{pid="{scrape}-{i}"}} 1\n' for i in range(500)))
+        names = (f"{scrape:02}{i:03}".zfill(length) for i in range(lines))
+        page = parser.parse("\n".join(map(line.format, names)))
         tables.add(id(page.reading.table))
-        assert len(page.reading.table) <= 5_000
-    assert len(tables) > 1
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < 2_000_000
+    assert len(tables) > 1 or len(page.reading.table) <= 1
+
+
+def test_a_page_that_stays_the_same_keeps_its_table() -> None:
+    text = (PAGES / "vllm-0.32.prom").read_text()
+    parser = Exposition()
+    assert len({id(parser.parse(text).reading.table) for _ in range(20)}) == 1
 
 
 LABEL_TEXT = st.text(
@@ -194,3 +227,21 @@ def test_any_page_is_read_as_prometheus_client_reads_its_lines(page_lines: list[
         page = parser.parse("\n".join(page_lines) + "\n")
         assert [line.number for line in page.bad] == bad
         assert_same(rows_of(page), expected)
+
+
+PIECES = st.sampled_from(
+    ["a", "_", ":", "1", "é", " ", "\t", "{", "}", '"', "\\", ",", "=", "#", '="', '",', 'b="c"']
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES, max_size=10).map("".join), st.sampled_from(["", " 1", "\t1", " 1 5"]))
+def test_what_looks_like_a_line_is_read_or_refused_as_prometheus_client_does(
+    start: str, end: str
+) -> None:
+    line = start + end
+    try:
+        expected = rows_by_peer(line + "\n")
+    except ValueError:
+        expected = []
+    assert_same(rows_of(Exposition().parse(line)), expected)
