@@ -24,6 +24,7 @@ from fleetmend.streams.reader import Reader
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import Topic
 from fleetmend.testing import MemoryDeadLetters
+from remediation.halt import FileHalt
 from remediation.notices import StoreNotices
 from remediation.world import Ports
 from simulator.faults import Mend
@@ -83,7 +84,9 @@ def simulate(
 
 class _Run:
     def __init__(self, settings: Settings, seed: int, folder: Path) -> None:
-        halt = settings.remediation.model_copy(update={"halt_file": str(folder / "halt.json")})
+        switch = folder / "halt.json"
+        FileHalt(switch).create()
+        halt = settings.remediation.model_copy(update={"halt_file": str(switch)})
         self._settings = settings.model_copy(update={"remediation": halt})
         self._clock = ManualClock(START_S)
         self._fleet = fleet = Fleet(settings.simulator, seed, start_s=START_S)

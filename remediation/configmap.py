@@ -6,6 +6,7 @@ Wired by the composition root beside the file (`remediation.halt.AnyHalt`).
 
 from fleetmend.errors import PortError, SettingsError
 from fleetmend.ports.halt import HaltState
+from remediation.halt import unknown
 from remediation.kubernetes_rest import MERGE_PATCH, Rest
 
 TEXT_MAX = 500
@@ -29,10 +30,10 @@ class ConfigMapHalt:
         try:
             found = self._rest.get(self._path)
         except PortError as error:
-            return _unknown(f"cannot be read: {error}")
+            return unknown(f"cannot be read: {error}")
         data = (found or {}).get("data")
         if not isinstance(data, dict) or data.get("halted") not in ("true", "false"):
-            return _unknown(f"{self._path} does not say")
+            return unknown(f"{self._path} does not say")
         return HaltState(
             halted=data["halted"] == "true",
             by=str(data.get("by", ""))[:TEXT_MAX],
@@ -47,7 +48,3 @@ class ConfigMapHalt:
             "reason": state.reason,
         }
         self._rest.patch(self._path, {"data": data}, content_type=MERGE_PATCH)
-
-
-def _unknown(why: str) -> HaltState:
-    return HaltState(halted=True, by="unknown", reason=why)

@@ -1,4 +1,5 @@
-"""The halt switch: a file, and the rule for several switches. Not knowing means halted.
+"""The halt switch: a file, and the rule for several switches. Not knowing means halted, and a file
+that is gone says nothing: only setting up, and a person who says so, put a switch on go.
 
 Executors read it themselves before every write, so it works with broker, store and console down.
 Wired by the composition root; set by `remediation.service` and `fleetmend halt`.
@@ -20,6 +21,9 @@ AGE_MAX_S = 0.5
 """Seconds for which a state that was read may be used again."""
 
 BYTES_MAX = 4096
+
+UNKNOWN = "unknown"
+"""Who halted, where a switch could not be read."""
 _STATE = TypeAdapter(HaltState)
 
 
@@ -30,8 +34,8 @@ class FileHalt:
         self._path = path
 
     def create(self) -> None:
-        """Called at start-up: a switch that was never set stands on go. An existing file stays as
-        it is, readable or not. Raises PortError."""
+        """For setting up a demonstration or a test, never at the start of a running platform: a
+        switch on go. An existing file stays as it is, readable or not. Raises PortError."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("xb") as file:
@@ -44,20 +48,24 @@ class FileHalt:
             ) from error
 
     def state(self) -> HaltState:
-        """What the file says now; halted when it says nothing that can be read."""
+        """What the file says now; halted when it says nothing that can be read, or is not there:
+        a lost disk must not lift a halt."""
         try:
             with self._path.open("rb") as file:
                 content = file.read(BYTES_MAX + 1)
             return _STATE.validate_json(content[: BYTES_MAX + 1], strict=True)
+        except FileNotFoundError:
+            return unknown(f"{self._path} is not there; `fleetmend resume` sets it up")
         except OSError as error:
-            return _unknown(f"{self._path}: {error.strerror}")
+            return unknown(f"{self._path} cannot be read: {error.strerror}")
         except ValidationError:
-            return _unknown(f"{self._path}: cannot be understood")
+            return unknown(f"{self._path} cannot be understood")
 
     def set(self, state: HaltState) -> None:
-        """Replace the file. Raises PortError."""
+        """Replace the file, or make it. Raises PortError."""
         content = _STATE.dump_json(state)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".halt-")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -77,15 +85,24 @@ class AnyHalt:
     """Several switches as one: halted when any of them is."""
 
     def __init__(self, switches: Sequence[HaltSwitch]) -> None:
+        """In the order in which they are asked: those that answer at once first."""
         self._switches = tuple(switches)
 
     def state(self) -> HaltState:
-        """The first that is halted; halted when there is no switch at all."""
-        states = [switch.state() for switch in self._switches]
-        for state in states:
-            if state.halted:
+        """The first halt that somebody set, without asking the switches behind it: a slow one
+        delays no halt. Else the first switch that cannot be read, which counts as halted; halted
+        when there is no switch at all."""
+        unread: HaltState | None = None
+        go: HaltState | None = None
+        for switch in self._switches:
+            state = _asked(switch)
+            if not state.halted:
+                go = go or state
+            elif state.by != UNKNOWN:
                 return state
-        return states[0] if states else _unknown("no switch is wired")
+            else:
+                unread = unread or state
+        return unread or go or unknown("no switch is wired")
 
     def set(self, state: HaltState) -> None:
         """Set all of them. One that fails does not keep the others from being set; it raises
@@ -112,8 +129,10 @@ class RecentHalt:
         """At most half a second old."""
         now_s = self._clock.monotonic_s()
         if self._read is None or now_s - self._read[0] >= AGE_MAX_S:
-            # The time before the read: a slow read must not pass for a fresh one.
-            self._read = now_s, self._switch.state()
+            state = self._switch.state()
+            # A slow read must not pass for a fresh go; a halt may, so that a switch that does not
+            # answer is not waited for at every step of giving back.
+            self._read = self._clock.monotonic_s() if state.halted else now_s, state
         return self._read[1]
 
     def set(self, state: HaltState) -> None:
@@ -122,5 +141,13 @@ class RecentHalt:
         self._switch.set(state)
 
 
-def _unknown(why: str) -> HaltState:
-    return HaltState(halted=True, by="unknown", reason=f"cannot be read: {why}")
+def unknown(why: str) -> HaltState:
+    """The state of a switch that does not say."""
+    return HaltState(halted=True, by=UNKNOWN, reason=why)
+
+
+def _asked(switch: HaltSwitch) -> HaltState:
+    try:
+        return switch.state()
+    except Exception as error:  # noqa: BLE001  not knowing, for whatever reason, means halted
+        return unknown(f"{type(switch).__name__} failed: {type(error).__name__}: {error}")

@@ -15,6 +15,7 @@ from fleetmend.logs import configure
 from fleetmend.pipeline import Parts, Role
 from fleetmend.store import Store
 from fleetmend.streams.engines import open_log
+from remediation.halt import FileHalt
 from remediation.notices import StoreNotices
 from remediation.world import Ports
 from simulator.fleet import Fleet
@@ -37,6 +38,7 @@ def demo(
     if bootstrap:
         flags |= {"streams.engine": "kafka", "streams.bootstrap": bootstrap}
     settings = load(config, flags, preset=demo_preset(data)).settings
+    FileHalt(Path(settings.remediation.halt_file)).create()
     configure(role="demo")
     clock = SystemClock()
     store = Store(settings.store.url, clock, settings=settings.store)

@@ -31,7 +31,7 @@ def halt(
 
 @app.command("resume")
 def resume(by: ByOption = "", config: ConfigOption = None) -> None:
-    """Go on after a halt."""
+    """Go on after a halt, or for the first time: a switch that is not there counts as halted."""
     settings, clock = load(config).settings, SystemClock()
     state = HaltState(False, by or getpass.getuser(), "", clock.now_s())
     halt_switch(settings, clock).set(state)

@@ -119,7 +119,8 @@ class RemediationSettings(Section):
     kubernetes: bool = False
     """True acts on a Kubernetes cluster; false on the simulator, where one is wired."""
     halt_file: str = "var/halt.json"
-    """The halt switch on disk. A file that cannot be read means halted."""
+    """The halt switch on disk. A file that cannot be read, or is not there, means halted: run
+    `fleetmend resume` once when setting up."""
     halt_configmap: str = ""
     """`namespace/name` of a ConfigMap that is read as a second switch; empty means none."""
 

@@ -22,6 +22,7 @@ from fleetmend.streams.codec import decode
 from fleetmend.streams.engines import open_log
 from fleetmend.streams.port import Log, RawRecord
 from fleetmend.streams.topics import Topic
+from remediation.halt import FileHalt
 from tests.flow.exporters import Gpu, GpuNodes
 from tests.flow.serving import KUBERNETES, AuditWitness, ServingPool
 from tests.flow.workers import Workers, toml
@@ -200,6 +201,7 @@ def settings_of(
 ) -> dict[str, object]:
     """What all roles share. Quiet times are short, so that a fault is over soon after it ends."""
     kube, folder = parts.kube, parts.folder
+    FileHalt(folder / "halt.json").create()
     for manifest in ("rbac.yaml", "rbac-collector.yaml"):
         kube.apply(KUBERNETES / manifest)
     log = streams(parts, pool)
