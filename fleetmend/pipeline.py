@@ -7,7 +7,8 @@ Every role of a process is a function below that says what it is made of; `servi
 together. Nothing here decides anything.
 
 A role loads only what it runs, so its imports stand in its function: a worker that was killed is
-back in a fraction of the time that loading the whole platform takes.
+back in a fraction of the time that loading the whole platform takes, and a node agent needs nothing
+of the extra `platform`.
 """
 
 import os
@@ -23,21 +24,23 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from fleetmend.clock import Clock
+from fleetmend.errors import SettingsError
+from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.faults import FaultInjector
 from fleetmend.ports.halt import HaltSwitch
 from fleetmend.services import Loop, Service
 from fleetmend.settings import Settings
-from fleetmend.store import Store, StoreDeadLetters, StoreSnapshots
 from fleetmend.streams.codec import decode
 from fleetmend.streams.port import Log
 from fleetmend.streams.producer import Producer
 from fleetmend.streams.runner import StageRunner
 from fleetmend.streams.stage import Stage
 from fleetmend.streams.topics import Topic
-from remediation.halt import AnyHalt, FileHalt, RecentHalt
 
 if TYPE_CHECKING:
     from console.deps import ConsoleDeps
+    from fleetmend.store import Store
+    from remediation.halt import RecentHalt
     from remediation.world import Ports
     from simulator.fleet import Fleet
 
@@ -68,7 +71,8 @@ class Parts:
     settings: Settings
     clock: Clock
     log: Log
-    store: Store
+    store: "Store | None"
+    """None for a collector by itself on a node, which needs none."""
     ports: "Callable[[], Ports]"
     """The outside world that remediation acts on; made when it is first needed."""
     fleet: "Fleet | None" = None
@@ -77,6 +81,22 @@ class Parts:
     read_wait_s: float = READ_WAIT_S
     """0 in simulations, where time passes only when they say so."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def stored(self) -> "Store":
+        """The store, for roles that cannot be without. Raises SettingsError."""
+        if self.store is None:
+            raise SettingsError("this role needs a store", where="store.url")
+        return self.store
+
+    def dead_letters(self) -> DeadLetters:
+        """Where what cannot be understood goes: the store, or without one the process's own log."""
+        if self.store is None:
+            from fleetmend.sinks import LoggedDeadLetters
+
+            return LoggedDeadLetters()
+        from fleetmend.store import StoreDeadLetters
+
+        return StoreDeadLetters(self.store)
 
 
 def services(parts: Parts, roles: frozenset[Role]) -> list[Service | Loop]:
@@ -105,7 +125,7 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     from fleetmend.sinks import ProducerSink
 
     collectors, cluster = settings.collectors, settings.cluster
-    dead_letters = StoreDeadLetters(parts.store)
+    dead_letters = parts.dead_letters()
     follower = FleetFollower(parts.log, dead_letters=dead_letters, clock=parts.clock)
     found: list[Service | Loop] = [Service("fleet", follower.step)]
 
@@ -174,12 +194,14 @@ def explaining(parts: Parts) -> list[Service | Loop]:
 
 
 def _folding(parts: Parts, stage: Stage, output: Topic) -> Service:
+    from fleetmend.store import StoreSnapshots
+
     runner = StageRunner(
         stage,
         parts.log,
         output=output,
-        snapshots=StoreSnapshots(parts.store),
-        dead_letters=StoreDeadLetters(parts.store),
+        snapshots=StoreSnapshots(parts.stored()),
+        dead_letters=parts.dead_letters(),
         clock=parts.clock,
         ticks=parts.settings.ticks,
     )
@@ -204,7 +226,7 @@ def mending(parts: Parts) -> list[Service | Loop]:
     from remediation.store_ledger import StoreLedger
     from remediation.turn import Tools
 
-    settings, clock, store = parts.settings.remediation, parts.clock, parts.store
+    settings, clock, store = parts.settings.remediation, parts.clock, parts.stored()
     runbooks = load_runbooks(Path(settings.runbooks))
     notifiers = build_notifiers(parts.settings.alerting, clock, resolve)
     alerts = AlertingService(
@@ -245,9 +267,11 @@ def mending(parts: Parts) -> list[Service | Loop]:
     ]
 
 
-def halt_switch(settings: Settings, clock: Clock) -> RecentHalt:
+def halt_switch(settings: Settings, clock: Clock) -> "RecentHalt":
     """The one halt, as this process reads it before every side effect: the file, and the cluster's
     own switch where one is set."""
+    from remediation.halt import AnyHalt, FileHalt, RecentHalt
+
     remediation = settings.remediation
     file = FileHalt(Path(remediation.halt_file))
     file.create()
@@ -273,8 +297,8 @@ def showing(
     from remediation.runbook_files import load_runbooks
     from remediation.service import RemediationService
 
-    clock, store, remediation = parts.clock, parts.store, parts.settings.remediation
-    follower = FleetFollower(parts.log, dead_letters=StoreDeadLetters(store), clock=clock)
+    clock, store, remediation = parts.clock, parts.stored(), parts.settings.remediation
+    follower = FleetFollower(parts.log, dead_letters=parts.dead_letters(), clock=clock)
     recent = RecentSamples(parts.log, keep_s=RECENT_S)
     charts = EvidenceCharts(store, recent, follower, clock)
     decisions = RemediationService(

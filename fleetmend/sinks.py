@@ -1,14 +1,23 @@
 """Small adapters between those who observe and the producer that writes to the log."""
 
+import logging
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fleetmend.clock import Clock
 from fleetmend.model.entities import TopologyChange
 from fleetmend.model.events import Event
 from fleetmend.model.samples import SampleBatch
+from fleetmend.ports.deadletters import DeadLetter
 from fleetmend.streams.producer import Producer
-from simulator.fleet import Fleet
+
+if TYPE_CHECKING:
+    from simulator.fleet import Fleet
+
+logger = logging.getLogger(__name__)
+LOGGED_CHARS_MAX = 200
+"""Of each text of a dead letter: telemetry is hostile, and a node's own log is small."""
 
 
 class ProducerSink:
@@ -34,7 +43,22 @@ class ProducerSink:
         self._producer.mark(at_s)
 
 
-def simulation(fleet: Fleet, producer: Producer, clock: Clock) -> Callable[[], int]:
+class LoggedDeadLetters:
+    """Implements `fleetmend.ports.deadletters.DeadLetters` where there is no store: a line in the
+    log of the process for each letter. The payload's beginning is part of it."""
+
+    def put(self, letter: DeadLetter) -> None:
+        """Log it."""
+        extra = {
+            "source": letter.source[:LOGGED_CHARS_MAX],
+            "where": letter.where[:LOGGED_CHARS_MAX],
+            "error": letter.error[:LOGGED_CHARS_MAX],
+            "payload": repr(letter.payload[:LOGGED_CHARS_MAX]),
+        }
+        logger.warning("dead letter", extra=extra)
+
+
+def simulation(fleet: "Fleet", producer: Producer, clock: Clock) -> Callable[[], int]:
     """A step that brings the simulated fleet up to now and publishes what it shows."""
 
     pools = len(fleet.layout.settings.pools)

@@ -1,9 +1,10 @@
 """The command `fleetmend`. Importing a module of this package registers its commands."""
 
 import importlib
+import importlib.util
 import sys
 
-from fleetmend.cli.app import run
+from fleetmend.cli.app import Exit, run, say
 
 COMMANDS = (
     "audit",
@@ -25,5 +26,14 @@ def main() -> None:
     must be up again soon after it was killed."""
     asked = [name for name in COMMANDS if sys.argv[1:2] == [name]]
     for name in asked or COMMANDS:
-        importlib.import_module(f"fleetmend.cli.{name}")
+        try:
+            importlib.import_module(f"fleetmend.cli.{name}")
+        except ModuleNotFoundError as missing:
+            package = (missing.name or "").partition(".")[0]
+            if package and importlib.util.find_spec(package) is not None:
+                raise  # the package is there, so this is no base install but a bug
+            # A base install has what a node agent needs; the help lists what is there.
+            if asked:
+                say.print(f"error: `fleetmend {name}` needs the extra `platform`: {missing}")
+                sys.exit(Exit.FAILED)
     run()

@@ -20,12 +20,12 @@ from fleetmend.pipeline import Parts, Role, services, showing
 from fleetmend.ports.faults import FaultInjector
 from fleetmend.services import ServiceThreads
 from fleetmend.settings import Settings
-from fleetmend.store import Store
 from fleetmend.streams.engines import open_log
 
 if TYPE_CHECKING:
     from console.deps import ConsoleDeps
     from console.server import ConsoleServer
+    from fleetmend.store import Store
     from remediation.world import Ports
 
 RolesOption = Annotated[
@@ -45,15 +45,13 @@ def up(roles: RolesOption = "all", config: ConfigOption = None) -> None:
     refuse_demo(settings)
     configure(role="+".join(sorted(chosen)) if len(chosen) < len(Role) else "all")
     clock = SystemClock()
-    store = Store(settings.store.url, clock, settings=settings.store)
-    store.migrate()
-    log = open_log(settings.streams, clock)
+    store = store_for(settings, chosen, clock)
     parts = Parts(
         settings=settings,
         clock=clock,
-        log=log,
+        log=open_log(settings.streams, clock),
         store=store,
-        ports=lambda: real_ports(settings, store, clock),
+        ports=lambda: real_ports(settings, parts.stored(), clock),
     )
     run(parts, chosen)
 
@@ -90,7 +88,20 @@ def run(
     if pages is not None:
         pages.close()
     parts.log.close()
-    parts.store.close()
+    if parts.store is not None:
+        parts.store.close()
+
+
+def store_for(settings: Settings, roles: frozenset[Role], clock: Clock) -> "Store | None":
+    """The store, its tables in their newest form; None for a collector that has none: it runs on
+    every node, and a node should not need the database's password. Raises StoreError."""
+    if roles == {Role.COLLECTOR} and settings.store.url.startswith("sqlite"):
+        return None
+    from fleetmend.store import Store
+
+    store = Store(settings.store.url, clock, settings=settings.store)
+    store.migrate()
+    return store
 
 
 def console_server(deps: "ConsoleDeps") -> "ConsoleServer":
@@ -146,7 +157,7 @@ def refuse_split(settings: Settings, roles: frozenset[Role]) -> None:
             where="streams.engine",
             fix='Set streams.engine = "kafka", or run all roles in one process.',
         )
-    if settings.store.url.startswith("sqlite"):
+    if settings.store.url.startswith("sqlite") and roles != {Role.COLLECTOR}:
         raise SettingsError(
             "roles cannot be split over processes with SQLite",
             where="store.url",
@@ -154,7 +165,7 @@ def refuse_split(settings: Settings, roles: frozenset[Role]) -> None:
         )
 
 
-def real_ports(settings: Settings, store: Store, clock: Clock) -> "Ports":
+def real_ports(settings: Settings, store: "Store", clock: Clock) -> "Ports":
     """The world that remediation acts on, as the settings say; what is not wired refuses. Raises
     SettingsError for a cluster that the settings do not lead to."""
     from fleetmend.ports.cluster import Cluster

@@ -5,13 +5,13 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry
 
 from console.app import create_app
-from tests.unit.console.client import ORIGIN, Bench, TestClient
+from tests.unit.console.client import ORIGIN, Bench
 
 
 def test_a_service_that_fails_beside_it_makes_the_console_unready(empty: Bench) -> None:
     failing: list[str] = []
     deps = replace(empty.deps, unready=lambda: failing, registry=CollectorRegistry())
-    client = TestClient(create_app(deps), base_url=ORIGIN)
+    client = type(empty.client)(create_app(deps), base_url=ORIGIN)
 
     well = client.get("/readyz")
     failing.append("detection: the log at 10.0.0.7 does not answer")
