@@ -112,7 +112,7 @@ class DetectionStage:
         frame = self._frame(tick, jumped)
         self._activity.update(frame)
         opinions = [opinion for detector in self._detectors for opinion in detector.observe(frame)]
-        weighed = self._fuse.weigh(opinions, frame)
+        weighed = self._fuse.weigh(opinions)
         now = Moment(tick.tick, tick.end_s, tick.reached_s)
         return [_outgoing(finding) for finding in self._lifecycle.take(weighed, now)]
 
@@ -162,7 +162,6 @@ class DetectionStage:
             "hearing": self._hearing.snapshot(),
             "normal": self._normal.snapshot(),
             "activity": self._activity.snapshot(),
-            "fuse": self._fuse.snapshot(),
             **{f"detector {d.name}": d.snapshot() for d in self._detectors},
         }
         seen: dict[str, Json] = {name: at for name, at in sorted(self._seen.items())}
@@ -180,7 +179,6 @@ class DetectionStage:
         self._hearing.restore(part(state, "hearing"))
         self._normal.restore(part(state, "normal"))
         self._activity.restore(part(state, "activity"))
-        self._fuse.restore(part(state, "fuse"))
         for detector in self._detectors:
             detector.restore(part(state, f"detector {detector.name}"))
         self._topology.restore(_json(state["topology"]))

@@ -10,6 +10,7 @@ from fleetmend.model.entities import EntityId
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident, IncidentStatus
 from fleetmend.settings.rca import IncidentSettings
+from rca.acts import OwnAct
 from rca.evidence import Key, Observation
 from rca.scene import Hypothesis, Scene
 
@@ -163,6 +164,8 @@ class Turn:
     tick: int
     at_s: float
     """Event time reached: what is opened now carries it."""
+    acts: tuple[OwnAct, ...]
+    """Acts of ours that are in place or still show."""
     acting: frozenset[EntityId]
     """Entities on which an action of ours is in place."""
     settings: IncidentSettings

@@ -10,12 +10,12 @@ from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.findings import Finding, FindingState
 from fleetmend.model.plans import ActionKind
+from rca.acts import SHOWING, OwnAct, after, still
 from rca.case import Held
 from rca.evidence import Key, Observation, SignIndex, merge
 from rca.scene import Change
 
-_TAKING = frozenset({ActionKind.CORDON, ActionKind.DRAIN, ActionKind.EJECT})
-_GIVING_BACK = frozenset({ActionKind.UNCORDON, ActionKind.RESTORE})
+_IN_PLACE = frozenset({ActionKind.CORDON, ActionKind.DRAIN, ActionKind.EJECT})
 
 
 @dataclass(slots=True)
@@ -24,8 +24,8 @@ class Memory:
 
     findings: dict[str, Held] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    acting: list[EntityId] = field(default_factory=list)
-    """Entities on which an action of ours is in place, sorted."""
+    acts: tuple[OwnAct, ...] = ()
+    """Our own acts that are in place or still show, oldest first."""
     closed: dict[str, int] = field(default_factory=dict)
     """Findings that have closed lately, with the tick: a record sent again must not open them."""
 
@@ -55,17 +55,20 @@ class Memory:
                 self.changes.append(change)
         elif event.type is EventType.ACTION:
             action = str(event.data.get("action", ""))
-            entities = set(self.acting)
-            if action in _TAKING:
-                entities.add(event.subject)
-            elif action in _GIVING_BACK:
-                entities.discard(event.subject)
-            self.acting = sorted(entities)
+            if action in SHOWING:
+                act = OwnAct(ActionKind(action), event.subject, event.time_s)
+                self.acts = after(self.acts, act)
+
+    @property
+    def acting(self) -> frozenset[EntityId]:
+        """Entities on which an action of ours is in place."""
+        return frozenset(act.target for act in self.acts if act.action in _IN_PLACE)
 
     def forget(
         self, *, now_s: float, tick: int, changes_s: float, confirm_s: float, closed_ticks: int
     ) -> None:
-        """Drop old changes, closings, and provisional findings that no tick has confirmed."""
+        """Drop old changes, acts, closings, and provisional findings that no tick confirmed."""
+        self.acts = still(self.acts, now_s)
         self.changes = [c for c in self.changes if now_s - c.at_s <= changes_s]
         self.closed = {name: at for name, at in self.closed.items() if tick - at <= closed_ticks}
         self.findings = {

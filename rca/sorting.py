@@ -1,12 +1,13 @@
 """Who holds which sign: each goes to the case whose fault explains it, or waits.
 
 Called by `rca.analyst` first thing in a tick. After it `docket.pending` has what no case explains,
-and `docket.echoes` what a fault that ends explains.
+and `docket.echoes` what a fault that ends, or an act of ours, explains.
 """
 
 from collections.abc import Mapping, Sequence
 
 from fleetmend.model.findings import FindingState
+from rca.acts import follows
 from rca.case import Case, Docket, Ghost, Pending, Turn
 from rca.evidence import Key, Observation
 from rca.infer import standing
@@ -48,7 +49,7 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
         if taker is not None:
             taker.hold(seen)
             moved.add(taker.id)
-        elif _is_echo(docket, turn, seen):
+        elif follows(scene, seen, turn.acts) or _is_echo(docket, turn, seen):
             docket.echoes.append(key)
         else:
             waiting = before.get(key)

@@ -114,7 +114,8 @@ class RootCauseStage:
             findings=self._memory.findings,
             tick=tick.tick,
             at_s=tick.reached_s,
-            acting=frozenset(self._memory.acting),
+            acts=self._memory.acts,
+            acting=self._memory.acting,
             settings=incident,
         )
         moved = analyse(self._docket, turn)

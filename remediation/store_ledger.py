@@ -10,6 +10,7 @@ from dataclasses import replace
 from fleetmend.clock import Clock
 from fleetmend.errors import FenceLost, StoreConflict, StoreError
 from fleetmend.model.audit import AuditVerb
+from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType, event_id
 from fleetmend.model.plans import (
     ActionKind,
@@ -203,10 +204,9 @@ class StoreLedger:
             source=self._actor,
             type=EventType.ACTION,
             time_s=entry.at_s,
-            subject=session.entity,
+            subject=EntityId(str(entry.detail.get("target") or session.entity)),
             data={
                 "action": what,
-                "target": str(entry.detail.get("target", "")),
                 "session": session.id,
                 "incident": session.incident,
             },

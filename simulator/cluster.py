@@ -9,7 +9,6 @@ import threading
 from fleetmend.clock import Clock
 from fleetmend.errors import PortRefused
 from fleetmend.ports.cluster import EvictionOutcome, NodeState, PodState
-from simulator.journal import Journal
 from simulator.layout import Layout
 from simulator.nodes import NodeBook, NodeObject
 from simulator.workload import NOWHERE, Workload
@@ -25,7 +24,6 @@ class SimulatedCluster:
         layout: Layout,
         workload: Workload,
         book: NodeBook,
-        journal: Journal,
         *,
         clock: Clock,
         lock: threading.RLock,
@@ -33,7 +31,6 @@ class SimulatedCluster:
         self._layout = layout
         self._workload = workload
         self._book = book
-        self._journal = journal
         self._clock = clock
         self._lock = lock
         self._budget = layout.settings.life.unavailable_share
@@ -61,7 +58,7 @@ class SimulatedCluster:
             found.unschedulable = True
             found.owner = found.session = session
             found.reason = reason
-            return self._written(found, "cordon", session)
+            return self._written(found)
 
     def release(self, node: NodeState, *, session: str) -> NodeState:
         """Undo our quarantine; schedulable again unless it was not before us. Where a person has
@@ -75,7 +72,7 @@ class SimulatedCluster:
             found.unschedulable = found.unschedulable and found.was_unschedulable
             found.owner = found.session = found.reason = ""
             found.was_unschedulable = False
-            return self._written(found, "uncordon", session)
+            return self._written(found)
 
     def set_unschedulable(
         self, name: str, unschedulable: bool, *, owner: str | None = None
@@ -118,15 +115,6 @@ class SimulatedCluster:
             if not self._budget_allows(engine):
                 return EvictionOutcome.BLOCKED
             self._workload.evict(engine, self._clock.now_s())
-            node = self._layout.nodes[int(self._workload.node[engine])]
-            subject = self._layout.node_ids[int(self._workload.node[engine])]
-            self._journal.action(
-                subject,
-                action=f"evict {pod.name}",
-                who=session,
-                at_s=self._clock.now_s(),
-                node=node,
-            )
             return EvictionOutcome.ACCEPTED
 
     def _current(self, node: NodeState) -> NodeObject:
@@ -142,16 +130,8 @@ class SimulatedCluster:
             )
         return found
 
-    def _written(self, node: NodeObject, action: str, session: str) -> NodeState:
+    def _written(self, node: NodeObject) -> NodeState:
         node.version += 1
-        index = self._book.index(node.name)
-        self._journal.action(
-            self._layout.node_ids[index or 0],
-            action=action,
-            who=session,
-            at_s=self._clock.now_s(),
-            node=node.name,
-        )
         return node.state()
 
     def _pod(self, engine: int) -> PodState:

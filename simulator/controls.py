@@ -14,7 +14,6 @@ from fleetmend.model.entities import EntityId
 from fleetmend.model.notifications import Delivery, DeliveryState, Notification
 from fleetmend.ports.engine import EngineState
 from fleetmend.ports.traffic import BackendState
-from simulator.journal import Journal
 from simulator.layout import Layout
 from simulator.queues import Queues
 from simulator.routing import WEIGHT_FULL, Router
@@ -54,14 +53,12 @@ class SimulatedTraffic:
         self,
         names: EngineNames,
         router: Router,
-        journal: Journal,
         *,
         clock: Clock,
         lock: threading.RLock,
     ) -> None:
         self._names = names
         self._router = router
-        self._journal = journal
         self._clock = clock
         self._lock = lock
 
@@ -89,13 +86,6 @@ class SimulatedTraffic:
             if self._router.weight[index] != weight or self._router.operation[index] != operation:
                 self._router.weight[index] = weight
                 self._router.operation[index] = operation
-                self._journal.action(
-                    self._names.entity(index),
-                    action=f"weight {weight}",
-                    who=operation,
-                    at_s=self._clock.now_s(),
-                    node=self._names.node(index),
-                )
             state = self.backend(engine)
             if state is None:
                 raise PortError("the engine went away", where=engine)
@@ -110,7 +100,6 @@ class SimulatedEngines:
         names: EngineNames,
         workload: Workload,
         queues: Queues,
-        journal: Journal,
         *,
         clock: Clock,
         lock: threading.RLock,
@@ -118,7 +107,6 @@ class SimulatedEngines:
         self._names = names
         self._workload = workload
         self._queues = queues
-        self._journal = journal
         self._clock = clock
         self._lock = lock
         self._operations: dict[str, str] = {}
@@ -150,13 +138,6 @@ class SimulatedEngines:
                 self._operations[uid] = operation
                 self._queues.drop(np.array([index]))
                 self._workload.restart(index, self._clock.now_s())
-                self._journal.action(
-                    self._names.entity(index),
-                    action="restart",
-                    who=operation,
-                    at_s=self._clock.now_s(),
-                    node=self._names.node(index),
-                )
             state = self.state(engine)
             if state is None:
                 raise PortError("the engine went away", where=engine)

@@ -79,11 +79,6 @@ class Journal:
         data: dict[str, Value] = {"change": change, "what": what, "who": who}
         self._add(EventType.CHANGE, "kubernetes", subject, node, data, at_s)
 
-    def action(self, subject: EntityId, *, action: str, who: str, at_s: float, node: str) -> None:
-        """The platform itself changed something."""
-        data: dict[str, Value] = {"action": action, "who": who}
-        self._add(EventType.ACTION, "kubernetes", subject, node, data, at_s)
-
     def scrape(
         self, subject: EntityId, node: str, *, outcome: str, samples: int, at_s: float
     ) -> None:

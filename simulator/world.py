@@ -86,14 +86,10 @@ class World:
         self.schedule = Schedule(
             layout, self.outbreak, self.rollouts, targets, self.injector, next(rngs)
         )
-        self.cluster = SimulatedCluster(
-            layout, self.workload, self.book, self.journal, clock=clock, lock=lock
-        )
-        self.traffic = SimulatedTraffic(
-            self.names, self.router, self.journal, clock=clock, lock=lock
-        )
+        self.cluster = SimulatedCluster(layout, self.workload, self.book, clock=clock, lock=lock)
+        self.traffic = SimulatedTraffic(self.names, self.router, clock=clock, lock=lock)
         self.engines = SimulatedEngines(
-            self.names, self.workload, self.queues, self.journal, clock=clock, lock=lock
+            self.names, self.workload, self.queues, clock=clock, lock=lock
         )
         self.notifier = CollectingNotifier()
         self.moments = Moments(self)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from fleetmend.model.entities import EntityKind
 from fleetmend.model.incidents import Severity
+from fleetmend.model.plans import ActionKind
 from rca.knowledge.model import SELF, Channel, Effect, Hearing
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -79,3 +80,6 @@ class ClassForm(Form):
 
 
 SIGNS_FORM: TypeAdapter[dict[Word, SignForm]] = TypeAdapter(dict[Word, SignForm])
+ACTS_FORM: TypeAdapter[dict[ActionKind, dict[EntityKind, list[Word]]]] = TypeAdapter(
+    dict[ActionKind, dict[EntityKind, list[Word]]]
+)

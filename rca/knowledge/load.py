@@ -17,7 +17,7 @@ from fleetmend.errors import SettingsError
 from fleetmend.model.entities import EntityKind, RelationKind
 from fleetmend.model.findings import Direction
 from rca.knowledge.consequences import followed
-from rca.knowledge.forms import SIGNS_FORM, ClassForm, ExpectedForm, ForbiddenForm
+from rca.knowledge.forms import ACTS_FORM, SIGNS_FORM, ClassForm, ExpectedForm, ForbiddenForm
 from rca.knowledge.model import (
     PEER,
     SELF,
@@ -50,7 +50,7 @@ def built_in() -> Traversable:
 
 
 def load_knowledge(folder: Traversable, *, extra: Path | None = None) -> Knowledge:
-    """Knowledge from `signs.toml` and `classes/*.toml` of a folder.
+    """Knowledge from `signs.toml`, `acts.toml` and `classes/*.toml` of a folder.
 
     `extra` is a folder of further classes; one of a known name replaces the built-in. Raises
     SettingsError.
@@ -62,7 +62,28 @@ def load_knowledge(folder: Traversable, *, extra: Path | None = None) -> Knowled
     for file in [*sorted(files, key=lambda file: file.name), *further]:
         found = _fault_class(file, signs)
         classes[found.name] = found
-    return Knowledge(signs, {name: followed(fault, classes) for name, fault in classes.items()})
+    whole = {name: followed(fault, classes) for name, fault in classes.items()}
+    return Knowledge(signs, whole, _acts(folder / "acts.toml", signs))
+
+
+def _acts(
+    file: Traversable, signs: Mapping[str, Sign]
+) -> Mapping[str, Mapping[EntityKind, frozenset[str]]]:
+    try:
+        read = ACTS_FORM.validate_python(_toml(file))
+    except ValidationError as error:
+        raise _bad(file, error) from error
+    for act, shown in read.items():
+        for kind, names in shown.items():
+            for name in names:
+                if name not in signs or kind not in signs[name].kinds:
+                    raise SettingsError(
+                        f"no sign {name!r} on {kind.value}", where=f"{file.name} {act.value}"
+                    )
+    return {
+        act.value: {kind: frozenset(names) for kind, names in shown.items()}
+        for act, shown in read.items()
+    }
 
 
 def _signs(file: Traversable) -> Mapping[str, Sign]:

@@ -161,6 +161,8 @@ class Knowledge:
 
     signs: Mapping[str, Sign]
     classes: Mapping[str, FaultClass]
+    acts: Mapping[str, Mapping[EntityKind, frozenset[str]]] = field(default_factory=dict)
+    """What each act of ours shows, by kind of entity."""
     by_sign: Mapping[str, tuple[tuple[FaultClass, Expected], ...]] = field(init=False)
     """Which classes expect a sign, and how."""
 

@@ -7,14 +7,11 @@ import pytest
 
 from detection.base import Opinion
 from detection.derive import DERIVED, derive
-from detection.frame import Frame
 from detection.fuse import LOW, Fuse
-from detection.hearing import Hearing
 from detection.links import Links
-from detection.normal import Normal
 from detection.windows import Windows
 from fleetmend.model.entities import EntityKind
-from fleetmend.model.events import Event, EventType, Witness
+from fleetmend.model.events import Witness
 from fleetmend.model.findings import Direction, Finding
 from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.detection import DetectionSettings
@@ -226,23 +223,8 @@ def opinion(detector: str, confidence: float, **changed: object) -> Opinion:
     return Opinion(**{**values, **changed})  # type: ignore[arg-type]
 
 
-def weigh(*opinions: Opinion, events: tuple[Event, ...] = ()) -> list[Opinion]:
-    settings = DetectionSettings()
-    frame = Frame(
-        tick=20,
-        start_s=20.0,
-        end_s=21.0,
-        reached_s=21.2,
-        jumped=0,
-        blocks={},
-        events=events,
-        late={},
-        topology=TopologyView(),
-        links=Links(),
-        normal=Normal(settings),
-        hearing=Hearing(),
-    )
-    return Fuse(settings).weigh(opinions, frame)
+def weigh(*opinions: Opinion) -> list[Opinion]:
+    return Fuse(DetectionSettings()).weigh(opinions)
 
 
 def test_a_learned_detector_alone_stays_low_however_sure_it_is() -> None:
@@ -274,13 +256,3 @@ def test_what_began_at_another_time_or_is_only_load_lends_no_weight() -> None:
     load = opinion("baseline", 0.3, load=True)
     assert weigh(alone, earlier)[0].confidence == weigh(alone, load)[0].confidence == 0.8
     assert weigh(load, alone)[0].confidence == 0.3
-
-
-def test_what_follows_an_act_of_our_own_is_believed_less_unless_the_kernel_says_it() -> None:
-    act = Event("a", "remediator", EventType.ACTION, 9.0, GPU)
-    soft = opinion("watchdog", 0.8)
-    hard = opinion("rules", 0.95, witness=Witness.KERNEL_LOG, onset_s=11.0)
-    before = opinion("watchdog", 0.8, onset_s=2.0)
-    assert weigh(soft, events=(act,))[0].confidence == 0.4
-    assert weigh(before, events=(act,))[0].confidence == 0.8
-    assert weigh(hard, events=(act,))[0].confidence == 0.95

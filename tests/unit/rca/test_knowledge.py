@@ -179,3 +179,30 @@ def test_a_further_class_can_be_added_and_a_built_in_replaced(folder: Path, tmp_
 def test_a_class_expects_silence_where_it_silences() -> None:
     crash = knowledge().classes["engine_crash"]
     assert ("silent", "self") in {(e.sign, e.on) for e in crash.expected}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "where"),
+    [
+        ("acts.toml", '[eject]\ngpu = ["no_such_sign"]\n', "acts.toml eject"),
+        ("acts.toml", '[eject]\nnode = ["gpu_idle"]\n', "acts.toml eject"),
+        ("acts.toml", '[explode]\ngpu = ["gpu_idle"]\n', "acts.toml explode"),
+    ],
+)
+def test_what_an_act_shows_must_be_known(
+    tmp_path: Path, file: str, text: str, where: str
+) -> None:
+    folder = tmp_path / "knowledge"
+    with resources.as_file(resources.files("rca.knowledge")) as built:
+        shutil.copytree(built, folder)
+    (folder / file).write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(where)):
+        load_knowledge(folder)
+
+
+def test_a_consequence_that_is_no_class_is_refused(tmp_path: Path) -> None:
+    with resources.as_file(resources.files("rca.knowledge")) as built:
+        text = (built / "classes" / "rank_hang.toml").read_text()
+    (tmp_path / "rank_hang.toml").write_text(text.replace('"engine_hang"', '"engine_gone"'))
+    with pytest.raises(SettingsError, match=re.escape("rank_hang.toml leads_to")):
+        load_knowledge(built_in(), extra=tmp_path)
