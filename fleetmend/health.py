@@ -4,15 +4,20 @@ The console serves its own; this is for roles that have no web server. Loopback 
 otherwise.
 """
 
+import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fleetmend.clock import Clock
 from fleetmend.services import ServiceThreads
+from fleetmend.streams.producer import Producer
+from fleetmend.streams.runner import StageRunner
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -79,3 +84,76 @@ class ServiceMetrics(Collector):
             failures.add_metric([service.name], service.health.failures)
             stepped.add_metric([service.name], service.health.stepped_at_s)
         return [steps, failures, stepped]
+
+
+@dataclass(slots=True, eq=False)
+class FlowMetrics(Collector):
+    """Figures of what passes through the log: folds, producers, followers of the fleet. Filled by
+    the composition root, read when the page is asked for."""
+
+    clock: Clock
+    folds: dict[str, StageRunner] = field(default_factory=dict)
+    producers: list[Producer] = field(default_factory=list)
+    followers: dict[str, Callable[[], int]] = field(default_factory=dict)
+    """How often each has lost its offsets."""
+
+    def collect(self) -> list[Metric]:
+        """Everything that can be known without a step of its own."""
+        dropped = CounterMetricFamily(
+            "fleetmend_producer_dropped",
+            "Records given up because the log was away too long or they could not be encoded",
+            labels=["producer", "topic"],
+        )
+        for producer in self.producers:
+            for topic, count in producer.dropped.items():
+                dropped.add_metric([producer.name, topic.value], count)
+        losses = CounterMetricFamily(
+            "fleetmend_follower_losses",
+            "Times that the log no longer held what a follower of the fleet was to read next",
+            labels=["follower"],
+        )
+        for name, count_of in self.followers.items():
+            losses.add_metric([name], count_of())
+        return [*self._counted(), *self._standing(), dropped, losses]
+
+    def _counted(self) -> list[Metric]:
+        """The counters that every fold keeps, by name."""
+        families: list[Metric] = []
+        for name, meaning in FOLD_COUNTERS.items():
+            family = CounterMetricFamily(f"fleetmend_fold_{name}", meaning, labels=["fold"])
+            for fold, runner in self.folds.items():
+                family.add_metric([fold], getattr(runner.stats, name))
+            families.append(family)
+        return families
+
+    def _standing(self) -> list[Metric]:
+        """How far each fold has come. The lag is measured now: a fold that stands still falls
+        behind on the page too."""
+        lag = GaugeMetricFamily(
+            "fleetmend_fold_lag_seconds",
+            "The clock minus the event time that a fold has reached",
+            labels=["fold"],
+        )
+        catching_up = GaugeMetricFamily(
+            "fleetmend_fold_catching_up",
+            "1 while a fold has not passed what the log held when it started",
+            labels=["fold"],
+        )
+        for fold, runner in self.folds.items():
+            catching_up.add_metric([fold], float(runner.catching_up))
+            if math.isfinite(runner.reached_s):
+                lag.add_metric([fold], self.clock.now_s() - runner.reached_s)
+        return [lag, catching_up]
+
+
+FOLD_COUNTERS = {
+    "records": "Records read",
+    "ticks": "Ticks folded",
+    "late": "Records, or parts of batches, that came after their tick had closed",
+    "future": "Samples and records refused because their time lies in the future",
+    "dead": "Records that could not be decoded",
+    "snapshots": "Snapshots saved",
+    "snapshots_failed": "Snapshots that the store or the log refused",
+    "rebuilds": "Times that offsets were lost and the state was built anew",
+}
+"""Fields of `RunnerStats`, each a figure of its own name."""

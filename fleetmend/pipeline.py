@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from fleetmend.clock import Clock
 from fleetmend.errors import SettingsError
+from fleetmend.health import FlowMetrics
 from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.faults import FaultInjector
 from fleetmend.ports.halt import HaltSwitch
@@ -81,6 +82,13 @@ class Parts:
     read_wait_s: float = READ_WAIT_S
     """0 in simulations, where time passes only when they say so."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    figures: FlowMetrics = field(init=False)
+    """What the roles say of the flow on /metrics."""
+
+    def __post_init__(self) -> None:
+        """The figures are on the page from the start."""
+        self.figures = FlowMetrics(self.clock)
+        self.registry.register(self.figures)
 
     def stored(self) -> "Store":
         """The store, for roles that cannot be without. Raises SettingsError."""
@@ -116,7 +124,7 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     if parts.fleet is not None:
         from fleetmend.sinks import simulation
 
-        producer = Producer(parts.log, name="collector/simulator", clock=parts.clock)
+        producer = _producer(parts, "simulator")
         return [Service("simulator", simulation(parts.fleet, producer, parts.clock), SLOW_WAIT_S)]
     from collectors.engine_logs import engine_log
     from collectors.kmsg import kernel_log, this_boot
@@ -127,10 +135,11 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     collectors, cluster = settings.collectors, settings.cluster
     dead_letters = parts.dead_letters()
     follower = FleetFollower(parts.log, dead_letters=dead_letters, clock=parts.clock)
+    parts.figures.followers["fleet"] = lambda: follower.losses
     found: list[Service | Loop] = [Service("fleet", follower.step)]
 
     def sink(name: str) -> ProducerSink:
-        return ProducerSink(Producer(parts.log, name=f"collector/{name}", clock=parts.clock))
+        return ProducerSink(_producer(parts, name))
 
     if collectors.targets:
         scraper = PrometheusCollector(
@@ -178,6 +187,12 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     return found
 
 
+def _producer(parts: Parts, name: str) -> Producer:
+    producer = Producer(parts.log, name=f"collector/{name}", clock=parts.clock)
+    parts.figures.producers.append(producer)
+    return producer
+
+
 def detecting(parts: Parts) -> list[Service | Loop]:
     """Samples and events to findings."""
     from detection.stage import DetectionStage
@@ -205,6 +220,7 @@ def _folding(parts: Parts, stage: Stage, output: Topic) -> Service:
         clock=parts.clock,
         ticks=parts.settings.ticks,
     )
+    parts.figures.folds[stage.name] = runner
     # It waits in the log itself, so that a record is taken in as soon as it is there.
     return Service(stage.name, partial(runner.step, parts.read_wait_s), BREATH_S)
 
@@ -268,14 +284,12 @@ def mending(parts: Parts) -> list[Service | Loop]:
 
 
 def halt_switch(settings: Settings, clock: Clock) -> "RecentHalt":
-    """The one halt, as this process reads it before every side effect: the file, and the cluster's
-    own switch where one is set."""
+    """The one halt, as this process reads it before every side effect: the file, which answers at
+    once, then the cluster's own switch where one is set."""
     from remediation.halt import AnyHalt, FileHalt, RecentHalt
 
     remediation = settings.remediation
-    file = FileHalt(Path(remediation.halt_file))
-    file.create()
-    switches: list[HaltSwitch] = [file]
+    switches: list[HaltSwitch] = [FileHalt(Path(remediation.halt_file))]
     if remediation.halt_configmap:
         from remediation.configmap import ConfigMapHalt
         from remediation.kubernetes_rest import connect
@@ -317,5 +331,6 @@ def showing(
         faults=faults,
         registry=parts.registry,
     )
+    parts.figures.followers["fleet-map"] = lambda: follower.losses
     following = Service("fleet-map", follower.step, SLOW_WAIT_S)
     return deps, [following, Service("charts", charts.step, SLOW_WAIT_S)]

@@ -48,8 +48,6 @@ class RunnerStats:
     snapshots_failed: int = 0
     rebuilds: int = 0
     """Times that offsets were lost."""
-    lag_s: float = 0.0
-    """Clock minus event time reached, at the last tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +248,6 @@ class FoldRun:
         self._folded = self._last = cut
         self._stats.ticks += 1
         self._stats.late += len(tick.late)
-        self._stats.lag_s = self._ports.clock.now_s() - tick.reached_s
         self._check_caught_up(
             {place: cut.positions.get(str(place), 0) for place in self._topics.inputs}
         )

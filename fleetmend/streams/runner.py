@@ -50,12 +50,14 @@ class StageRunner:
     def catching_up(self) -> bool:
         """True until the fold has passed what the log held when it started, or when offsets were
         lost: nothing in the world may be changed on the strength of a state that old."""
-        return self._run is None or self._run.catching_up
+        run = self._run  # read once: the figures are read by another thread
+        return run is None or run.catching_up
 
     @property
     def reached_s(self) -> float:
         """The event time that the fold has reached; minus infinity before its first tick."""
-        return -math.inf if self._run is None else self._run.reached_s
+        run = self._run
+        return -math.inf if run is None else run.reached_s
 
     def step(self, wait_s: float = 0.0) -> int:
         """Do what there is to do, at most some ticks; returns how much that was (records, ticks,

@@ -459,12 +459,6 @@ class TestFailures:
         assert rig.runner.stats.snapshots == 0
         assert rig.runner.stats.snapshots_failed == 3
 
-    def test_lag_is_the_clock_minus_the_time_reached(self, rig: Rig) -> None:
-        rig.feed(event(0.1, "a"), mark(1.25))
-        rig.clock.sleep(3.0)
-        rig.settle()
-        assert rig.runner.stats.lag_s == 1.75
-
 
 class TestRestart:
     def test_ticks_that_are_published_are_not_published_again(self, rig: Rig) -> None:
