@@ -65,6 +65,9 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
         if _place(draft, row, series, name, names):
             shows_tenant = name.system == _TENANCY_SYSTEM and "pod" in series.labels
             (tenancy if shows_tenant else described).append(series)
+    claims = claims_of(
+        [series.labels for series in described], [series.labels for series in tenancy], names
+    )
     processes = _processes(draft, catalogue)
     histograms = tuple(_histogram(draft, key) for key in draft.histograms)
     shares = tuple(
@@ -89,10 +92,9 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
         shares=shares,
         processes=processes,
         names_processes=bool(draft.processes),
-        claims=claims_of(
-            [series.labels for series in described], [series.labels for series in tenancy], names
-        ),
+        claims=claims,
         unknown=draft.unknown,
+        refused=names.take_refused(),
         homeless=draft.homeless,
     )
 

@@ -1,7 +1,8 @@
 """Who a series speaks of: from its labels to an entity id. The normaliser asks; nothing else does.
 
 Labels are found by name, never by place: exporters disagree about names (`Hostname`, `hostname`,
-`UUID`, `uuid`, `gpu_uuid`) and about order.
+`UUID`, `uuid`, `gpu_uuid`) and about order. Labels are hostile input: a source may name so many
+things of a kind and no more, or a page of ever new labels would fill topology and detectors.
 """
 
 import re
@@ -12,6 +13,7 @@ from fleetmend.signals.records import Partition
 
 _NODE_LABELS = ("Hostname", "hostname", "node", "instance", "host.name", "host_name")
 _GPU_LABELS = ("UUID", "uuid", "gpu_uuid", "hw.id", "hw_id")
+_INDEX_LABELS = ("gpu",)
 _MODEL_LABELS = ("model_name", "model", "gen_ai.request.model", "gen_ai_request_model")
 _PCI = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})(?:\.[0-7])?")
 Resolve = Callable[[str], EntityId | None]
@@ -44,6 +46,12 @@ def gpu_label(labels: Mapping[str, str]) -> str:
 def model_label(labels: Mapping[str, str]) -> str:
     """The served model, or empty."""
     return first_label(labels, _MODEL_LABELS)
+
+
+def instance_label(labels: Mapping[str, str]) -> str:
+    """The MIG instance as `<UUID>/<number>`, or empty."""
+    uuid, number = gpu_label(labels), labels.get("GPU_I_ID", "")
+    return f"{uuid}/{number[:8]}" if uuid and number else ""
 
 
 def pci_address(text: str) -> str:
@@ -84,14 +92,28 @@ class Names:
         engine: EntityId | None = None,
         resolve: Resolve | None = None,
         pods_are_engines: bool = False,
+        names_max: int = 512,
     ) -> None:
         """`node`, `engine`: what every series of the source belongs to. `resolve`: finds the engine
-        behind a pod alias. `pods_are_engines`: a pod label names an engine (recordings)."""
+        behind a pod alias. `pods_are_engines`: a pod label names an engine (recordings).
+        `names_max`: most names of one kind; nothing that goes beyond has an entity."""
         self.cluster = cluster
         self.node = node
         self._engine = engine
         self._resolve = resolve
         self._pods_are_engines = pods_are_engines
+        self._names_max = names_max
+        self._named: dict[str, set[str]] = {}
+        self._refused: dict[str, set[str]] = {}
+
+    def take_refused(self) -> dict[str, int]:
+        """How many names of each kind were too many since this was last asked."""
+        refused, self._refused = self._refused, {}
+        return {kind: len(names) for kind, names in sorted(refused.items())}
+
+    def forget_pods(self) -> None:
+        """Make room for other pods: they come and go, everything else stays with its source."""
+        self._named.pop(EntityKind.POD, None)
 
     def entity(
         self, kind: EntityKind, labels: Mapping[str, str], partition: Partition | None
@@ -99,13 +121,15 @@ class Names:
         """The entity that a signal of `kind` speaks of; None when the series does not say."""
         match kind:
             case EntityKind.GPU:
-                return self.instance(labels, partition) or self.gpu(labels)
+                if partition is Partition.INSTANCE and instance_label(labels):
+                    return self.instance(labels)
+                return self.gpu(labels)
             case EntityKind.ENGINE:
                 return self._engine or self.engine_of_pod(labels)
             case EntityKind.NODE:
                 return self.node_entity(labels)
             case EntityKind.SWITCH:
-                name = labels.get("nvswitch", "")
+                name = first_label(labels, ("nvswitch",))
                 node = self._node(labels)
                 return self._id(EntityKind.SWITCH, f"{node}/{name}") if name and node else None
             case _:
@@ -116,17 +140,24 @@ class Names:
         uuid = gpu_label(labels)
         if uuid:
             return self._id(EntityKind.GPU, uuid)
-        node, index = self._node(labels), labels.get("gpu", "")
+        node, index = self._node(labels), first_label(labels, _INDEX_LABELS)
         return self._id(EntityKind.GPU, gpu_alias(node, index)) if node and index else None
 
-    def instance(
-        self, labels: Mapping[str, str], partition: Partition | None = Partition.INSTANCE
-    ) -> EntityId | None:
-        """The MIG instance of a series when there is one and the signal speaks of it."""
-        number, uuid = labels.get("GPU_I_ID", ""), gpu_label(labels)
-        if not number or not uuid or partition is not Partition.INSTANCE:
-            return None
-        return self._id(EntityKind.MIG, f"{uuid}/{number[:8]}")
+    def gpu_aliases(self, labels: Mapping[str, str], node: str) -> list[str]:
+        """The other names that a series gives its GPU on a node: by index and by PCI address."""
+        index = first_label(labels, _INDEX_LABELS)
+        address = pci_address(first_label(labels, ("pci_bus_id",)))
+        aliases = []
+        if index and self._admits("index", alias := gpu_alias(node, index)):
+            aliases.append(alias)
+        if address and self._admits("pci", alias := pci_alias(node, address)):
+            aliases.append(alias)
+        return aliases
+
+    def instance(self, labels: Mapping[str, str]) -> EntityId | None:
+        """The MIG instance of a series."""
+        key = instance_label(labels)
+        return self._id(EntityKind.MIG, key) if key else None
 
     def engine_of_pod(self, labels: Mapping[str, str]) -> EntityId | None:
         """The engine that the pod label names."""
@@ -161,5 +192,14 @@ class Names:
         # An old exporter's Hostname is the name of its own pod, so the address goes first.
         return self.node or node_label(labels)
 
-    def _id(self, kind: EntityKind, key: str) -> EntityId:
-        return entity_id(self.cluster, kind, key)
+    def _id(self, kind: EntityKind, key: str) -> EntityId | None:
+        return entity_id(self.cluster, kind, key) if self._admits(kind, key) else None
+
+    def _admits(self, kind: str, name: str) -> bool:
+        """Whether a name is known, or one of the first of its kind."""
+        named = self._named.setdefault(kind, set())
+        if name not in named and len(named) >= self._names_max:
+            self._refused.setdefault(kind, set()).add(name)
+            return False
+        named.add(name)
+        return True

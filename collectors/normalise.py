@@ -28,6 +28,8 @@ _PLANS_MAX = 64
 """Combinations of series to remember; a recording alternates between a dozen."""
 _PLANS_S = 60.0
 """Event time after which plans are made anew: an engine may have become known by its pod since."""
+_PODS_S = 3600.0
+"""Event time in which a source may name so many pods: jobs of a minute on eight GPUs are 480."""
 _INT64_BLANK = 9.2e18
 """DCGM_INT64_BLANK is 9223372036854775792 (DCGM 4.6 dcgm_structs.h); nothing real is so large."""
 _INT32_BLANK = (2_147_483_632.0, 2_147_483_647.0)
@@ -52,6 +54,8 @@ class Dropped:
     """The series does not say whose it is."""
     unknown: Mapping[str, int] = field(default_factory=dict)
     """Rows by metric name that the catalogue does not know."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Names by kind (entities, and `index` and `pci` of aliases) beyond what a source may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Normaliser:
         self._table: SeriesTable | None = None
         self._plans: dict[bytes, Plan] = {}
         self._plans_until_s = float("-inf")
+        self._pods_until_s = float("-inf")
         self._last_plan: Plan | None = None
         self._histograms: dict[tuple[EntityId, str], HistogramState] = {}
         self._shares: dict[tuple[EntityId, str], tuple[float, float]] = {}
@@ -112,11 +117,14 @@ class Normaliser:
             for process in plan.processes:
                 by_bytes = process.how is How.PROCESS_BYTES
                 output[process.slot] = value[process.rows].sum() if by_bytes else len(process.rows)
-        dropped = Dropped(blank, not_finite, stale, plan.homeless, plan.unknown)
+        dropped = Dropped(blank, not_finite, stale, plan.homeless, plan.unknown, plan.refused)
         return Observation(_batch(plan, output, at_s), tuple(changes), dropped)
 
     def _plan(self, reading: Reading, at_s: float) -> Plan:
         full = len(self._plans) >= _PLANS_MAX
+        if at_s >= self._pods_until_s:
+            self._pods_until_s = at_s + _PODS_S
+            self._names.forget_pods()
         if reading.table is not self._table or full or at_s >= self._plans_until_s:
             self._table, self._plans = reading.table, {}
             self._plans_until_s = at_s + _PLANS_S

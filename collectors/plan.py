@@ -87,5 +87,7 @@ class Plan:
     """What the labels say about the topology."""
     unknown: Mapping[str, int]
     """Rows by metric name that the catalogue does not know."""
+    refused: Mapping[str, int]
+    """Names by kind that were more than the source may name."""
     homeless: int
     """Rows of known names that do not say whose they are."""

@@ -6,7 +6,7 @@ Facts are compared between readings, so that only what is new, or gone, becomes 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from collectors.naming import Names, first_label, gpu_alias, pci_address, pci_alias
+from collectors.naming import Names, first_label, gpu_label
 from fleetmend.model.entities import (
     EntityId,
     EntityKind,
@@ -15,6 +15,7 @@ from fleetmend.model.entities import (
     TopologyOp,
     key_of,
 )
+from fleetmend.signals.records import Partition
 
 _ATTRIBUTES = {
     "model": ("modelName", "model_name", "hw.model", "hw_model"),
@@ -80,7 +81,7 @@ def claims_of(
         facts |= _facts_of(labels, names, attributes)
     for labels in tenancy:
         facts |= _facts_of(labels, names, attributes)
-        place = names.instance(labels) or names.gpu(labels)
+        place = names.entity(EntityKind.GPU, labels, Partition.INSTANCE)
         tenant = names.tenant_pod(labels)
         if place is not None:
             shown.add(place)
@@ -100,6 +101,8 @@ def _facts_of(
     if gpu is not None:
         return _gpu_facts(gpu, labels, names, attributes)
     facts: set[Fact] = set()
+    if gpu_label(labels):  # of a GPU that is one too many: no series of an engine
+        return facts
     engine = names.entity(EntityKind.ENGINE, labels, None)
     if engine is not None:
         attributes.setdefault(engine, {})
@@ -125,14 +128,11 @@ def _gpu_facts(
     node = names.node_entity(labels)
     if node is not None:
         facts.add(Fact(TopologyOp.RELATION, gpu, node, RelationKind.PART_OF))
-        if labels.get("gpu"):
-            facts.add(Fact(TopologyOp.ALIAS, gpu, gpu_alias(key_of(node), labels["gpu"])))
-        address = pci_address(labels.get("pci_bus_id", ""))
-        if address:
-            facts.add(Fact(TopologyOp.ALIAS, gpu, pci_alias(key_of(node), address)))
+        for alias in names.gpu_aliases(labels, key_of(node)):
+            facts.add(Fact(TopologyOp.ALIAS, gpu, alias))
     instance = names.instance(labels)
     if instance is not None:
-        attributes[instance] = {"profile": labels.get("GPU_I_PROFILE", "")}
+        attributes[instance] = {"profile": first_label(labels, ("GPU_I_PROFILE",))}
         facts.add(Fact(TopologyOp.RELATION, instance, gpu, RelationKind.PART_OF))
     return facts
 

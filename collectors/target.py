@@ -93,7 +93,13 @@ class Target:
         self._limits = limits
         self._exposition = Exposition(series_max=limits.series_max)
         self._normaliser = Normaliser(
-            Names(cluster=cluster, node=settings.node, engine=engine, resolve=resolve),
+            Names(
+                cluster=cluster,
+                node=settings.node,
+                engine=engine,
+                resolve=resolve,
+                names_max=limits.names_max,
+            ),
             catalogue,
             known=() if engine is None else (engine,),
             stale_after_s=limits.stale_after_s,
@@ -168,10 +174,12 @@ class Target:
     ) -> Event | None:
         gone = self._gone(page) if seen is not None else 0
         bad = 0 if page is None else len(page.bad)
-        same = fetched.word == self._last_word and not gone and not bad
+        refused = {} if seen is None else seen.dropped.refused
+        word = f"{fetched.word} {' '.join(refused)}"
+        same = word == self._last_word and not gone and not bad
         if same and at_s - self._last_event_s < self._limits.scrape_event_s:
             return None
-        self._last_word, self._last_event_s = fetched.word, at_s
+        self._last_word, self._last_event_s = word, at_s
         source = f"collector/prometheus/{self.settings.url}"
         data: dict[str, str | int | float | bool] = {
             "target": self.settings.url,
@@ -189,6 +197,8 @@ class Target:
             data["blank"], data["not_finite"] = dropped.blank, dropped.not_finite
             data["stale"], data["homeless"] = dropped.stale, dropped.homeless
             data["unknown"] = sum(dropped.unknown.values())
+            data["refused_names"] = sum(refused.values())
+            data["refused_kinds"] = " ".join(refused)
         return Event(
             id=event_id(source, repr(at_s)),
             source=source,

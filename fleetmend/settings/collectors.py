@@ -111,6 +111,11 @@ class CollectorsSettings(Section):
     """Most bytes of a page, unpacked. 16 MiB: about 100,000 series."""
     series_max: int = Field(default=100_000, ge=100)
     """Most series of a page that are read; the rest is counted."""
+    names_max: int = Field(default=512, ge=16)
+    """Most entities of one kind that the labels of one target may name: GPUs, instances, models,
+    nodes, switches while the collector runs, pods within an hour. What goes beyond gives no samples
+    and no topology; the scrape event counts it and names the kinds. 512: pods of a node that runs
+    jobs of a minute on each of eight GPUs; nothing else comes near."""
     stale_after_s: float = Field(default=60.0, gt=0)
     """A sample whose own time is older than this many seconds is dropped and counted."""
     backoff_max_s: float = Field(default=5.0, ge=0.1)

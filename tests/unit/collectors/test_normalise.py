@@ -117,6 +117,19 @@ def test_board_figures_of_a_mig_gpu_belong_to_the_board_and_the_rest_to_the_inst
     assert (instance, RelationKind.PART_OF, GPU) in relations
 
 
+def test_an_instance_too_many_does_not_become_its_board() -> None:
+    """Nor does the pod in it become the board's tenant."""
+    page = "".join(
+        f'DCGM_FI_DEV_FB_USED{{UUID="GPU-1",GPU_I_ID="{i}",pod="p{i}"}} {i}\n' for i in range(3)
+    )
+    norm = Normaliser(Names(cluster="c", node="n1", names_max=2), catalogue())
+    seen = norm.observe(Exposition().parse(page).reading, 0.0)
+    assert {entity for entity, _ in samples(seen)} == {"GPU-1/0", "GPU-1/1"}
+    assert (seen.dropped.homeless, seen.dropped.refused) == (1, {"mig": 1})
+    runs = {(c.entity, c.target) for c in seen.changes if c.relation is RelationKind.RUNS_ON}
+    assert runs == {(f"c/pod//p{i}", f"c/mig/GPU-1/{i}") for i in range(2)}
+
+
 @pytest.mark.parametrize(
     "blank",
     ["9223372036854775792", "9223372036854775794", "2147483632", "2147483635", "140737488355329"],

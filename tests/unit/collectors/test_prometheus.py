@@ -17,21 +17,26 @@ from fleetmend.views.topology import TopologyView
 from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink
 
 PAGE = 'vllm:num_requests_running{engine="0",model_name="m"} 3\nprocess_open_fds 7\n'
+ENGINE = TargetSettings(
+    url="http://e:8000/metrics", kind="engine", engine="e-1", node="n1", pod="llm/e-0"
+)
+NOWHERE = TargetSettings(url="http://e:8000/metrics", kind="engine", engine="e-1")
+GPUS = TargetSettings(url="http://n1:9400/metrics", kind="gpu", node="n1")
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Rig:
     """A collector with one engine target, whose answers the test decides."""
 
-    def __init__(self, answer: Answer, **limits: object) -> None:
+    def __init__(
+        self, answer: Answer, target: TargetSettings | None = None, **limits: object
+    ) -> None:
         self.clock = ManualClock(1000.0)
         self.sink = ListSink()
         self.letters = ListLetters()
         self.executor = HeldExecutor()
         self.answer = answer
-        target = TargetSettings(
-            url="http://e:8000/metrics", kind="engine", engine="e-1", node="n1", pod="llm/e-0"
-        )
+        target = target or ENGINE
         self.settings = CollectorsSettings.model_validate({"targets": [target], **limits})
         transport = httpx.MockTransport(lambda request: self.answer(request))
         self.collector = PrometheusCollector(
@@ -256,6 +261,61 @@ def test_the_pages_own_words_do_not_overwrite_the_engine() -> None:
     rig.run_for(1)
     stated = {c.entity for c in rig.sink.changes if c.op is TopologyOp.ENTITY}
     assert stated == {"c/model/m"}
+
+
+def ever_new(line: str, per_page: int = 3) -> Answer:
+    """Answers every time with lines whose `{}` nobody has seen before."""
+    numbers = itertools.count()
+    return lambda _: ok("".join(line.format(next(numbers)) for _ in range(per_page)).encode())
+
+
+@pytest.mark.parametrize(
+    ("target", "line", "kinds"),
+    [
+        (ENGINE, 'vllm:num_requests_running{{model_name="m{}"}} 1\n', "model"),
+        (NOWHERE, 'node_memory_MemAvailable_bytes{{node="m{}"}} 1\n', "node"),
+        (GPUS, 'DCGM_FI_DEV_SM_CLOCK{{UUID="GPU-{}"}} 1\n', "gpu"),
+        (GPUS, 'DCGM_FI_DEV_SM_CLOCK{{gpu="{}"}} 1\n', "gpu"),
+        (GPUS, 'DCGM_FI_DEV_SM_CLOCK{{UUID="GPU-1",gpu="{}"}} 1\n', "index"),
+        (GPUS, 'DCGM_FI_DEV_SM_CLOCK{{UUID="GPU-1",pci_bus_id="{:08x}:00:00.0"}} 1\n', "pci"),
+        (GPUS, 'DCGM_FI_DEV_SM_CLOCK{{UUID="GPU-1",pod="p{}"}} 1\n', "pod"),
+        (GPUS, 'DCGM_FI_DEV_FB_USED{{UUID="GPU-1",GPU_I_ID="{}"}} 1\n', "mig"),
+    ],
+)
+def test_a_page_of_ever_new_labels_names_so_many_things_and_no_more(
+    target: TargetSettings, line: str, kinds: str
+) -> None:
+    rig = Rig(ever_new(line), target, names_max=16)
+    rig.run_for(60)
+    stated = {(c.op, c.entity, c.target) for c in rig.sink.changes}
+    spoken = {entity for _, batch in rig.sink.batches for entity in batch.entities}
+    assert len(spoken) <= 16 + 2  # the target itself, and the board of an instance
+    assert len(stated) <= 3 * (16 + 1)
+    data = rig.sink.events[-1].data
+    assert (data["refused_kinds"], data["refused_names"]) == (kinds, 3)
+
+
+def test_what_was_named_before_the_flood_is_still_heard() -> None:
+    flood = "".join(f'DCGM_FI_DEV_SM_CLOCK{{UUID="GPU-{i}"}} {i}\n' for i in range(40))
+    rig = Rig(page('DCGM_FI_DEV_SM_CLOCK{UUID="GPU-39"} 7\n'), GPUS, names_max=16)
+    rig.run_for(1)
+    rig.answer = page(flood)
+    rig.run_for(2)
+    assert 39.0 in [value for _, value in rig.sink.values("gpu.sm_clock")]
+    assert [event.data["refused_names"] for event in rig.sink.events] == [0, 24]
+
+
+def test_pods_that_come_and_go_are_named_again_after_an_hour() -> None:
+    rig = Rig(ever_new('DCGM_FI_DEV_SM_CLOCK{{UUID="GPU-1",pod="p{}"}} 1\n', 1), GPUS, names_max=16)
+
+    def named() -> int:
+        return len({c.entity for c in rig.sink.changes if c.entity.startswith("c/pod/")})
+
+    rig.run_for(30)
+    assert named() == 16
+    rig.clock.advance_to(1000.0 + 3601)
+    rig.run_for(5)
+    assert named() > 16
 
 
 @pytest.mark.parametrize(
