@@ -75,6 +75,41 @@ class MigrationContract:
         with store.reading() as tx:
             assert len(tx.audit.all()) == 1
 
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE audit_head SET seq = 1",
+            "UPDATE audit_head SET seq = seq, hash = 'x'",
+            "UPDATE audit_head SET seq = seq + 2",
+            "DELETE FROM audit_head",
+        ],
+    )
+    def test_the_database_itself_refuses_to_move_the_end_of_the_audit_log_back(
+        self, store: Store, url: str, statement: str
+    ) -> None:
+        with store.transaction() as tx:
+            note(tx, "i-1")
+            note(tx, "i-1")
+
+        with pytest.raises(exc.DBAPIError, match="only grows"), connected(url) as connection:
+            connection.execute(text(statement))
+
+        with store.transaction() as tx:
+            assert note(tx, "i-1") == 3
+
+    @pytest.mark.parametrize("table", ["audit", "audit_head"])
+    def test_no_row_of_the_audit_log_is_replaced_or_truncated(
+        self, store: Store, url: str, table: str
+    ) -> None:
+        with store.transaction() as tx:
+            note(tx, "i-1")
+        statement = {
+            "postgresql": f"TRUNCATE {table}",
+            "sqlite": f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}",  # noqa: S608
+        }[url.partition(":")[0].partition("+")[0]]
+        with pytest.raises(exc.DBAPIError, match="only grows"), connected(url) as connection:
+            connection.execute(text(statement))
+
     def test_a_record_changed_past_the_triggers_breaks_the_chain(
         self, store: Store, url: str
     ) -> None:
