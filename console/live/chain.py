@@ -4,7 +4,7 @@ then, because a record can be changed behind a walker's back."""
 from dataclasses import dataclass
 
 from fleetmend.clock import Clock
-from fleetmend.model.audit import GENESIS, Breach, verify_chain
+from fleetmend.model.audit import Breach, ChainHead
 from fleetmend.store import Store
 
 STEP_MAX = 2000
@@ -29,29 +29,32 @@ class ChainWatch:
         self._store = store
         self._clock = clock
         self._recheck_s = recheck_s
-        self._seq = 0
-        self._hash = GENESIS
+        self._walk = store.walk()
+        self._proved: ChainHead | None = None
+        """The furthest that was verified: every later walk must pass it."""
         self._began_s = clock.monotonic_s()
         self.state = ChainState()
 
     def step(self) -> ChainState:
         """Walk on by at most 2,000 records. Raises StoreError."""
         if self._clock.monotonic_s() - self._began_s >= self._recheck_s:
-            self._seq, self._hash, self._began_s = 0, GENESIS, self._clock.monotonic_s()
+            self._walk = self._store.walk(through=self._proved)
+            self._began_s = self._clock.monotonic_s()
         with self._store.reading() as tx:
-            records = tx.audit.page(self._seq, STEP_MAX)
-            head = tx.audit.head()
-        breach = verify_chain(records, start=self._hash, first_seq=self._seq + 1)
+            records = tx.audit.page(self._walk.at.seq, STEP_MAX)
+            head = tx.audit.end()
+        breach = self._walk.take(records)
+        over = breach is not None or len(records) < STEP_MAX
+        if breach is None and over:
+            breach = self._walk.end(head)
+        at, now_s = self._walk.at, self._clock.now_s()
         if breach is not None:
-            self.state = ChainState(breach.seq - 1, head, self._clock.now_s(), breach)
+            self.state = ChainState(breach.seq - 1, head.seq, now_s, breach)
             return self.state
-        if records:
-            self._seq, self._hash = records[-1].seq, records[-1].hash
-        if self._seq < head and not records:
-            breach = Breach(self._seq + 1, "record missing at the end")
-        done = self._seq >= head or breach is not None
-        at_s = self._clock.now_s() if done else self.state.at_s
+        if self._proved is None or at.seq > self._proved.seq:
+            self._proved = at
+        at_s = now_s if over else self.state.at_s
         # While the chain is walked again, what was verified before still stands.
-        verified = self._seq if done else max(self._seq, self.state.verified_seq)
-        self.state = ChainState(verified, head, at_s, breach)
+        verified = at.seq if over else max(at.seq, self.state.verified_seq)
+        self.state = ChainState(verified, head.seq, at_s)
         return self.state

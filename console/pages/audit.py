@@ -72,12 +72,12 @@ def routes(console: Console) -> APIRouter:
 def audit_page(tx: Transaction, *, about: str, before: int, limit: int) -> AuditPage:
     """Records before `before` (0: from the end), newest first. `about` narrows them to one
     incident, plan, session or entity."""
+    end = before or tx.audit.head() + 1
     if about:
-        found = [r for r in tx.audit.about(about) if not before or r.seq < before]
+        found = tx.audit.about(about, before_seq=end, limit=limit + 1)
         shown = found[-limit:]
         older = shown[0].seq if len(found) > limit else 0
     else:
-        end = before or tx.audit.head() + 1
         shown = tx.audit.page(max(0, end - 1 - limit), limit)
         shown = [r for r in shown if r.seq < end]
         older = shown[0].seq if shown and shown[0].seq > 1 else 0
@@ -86,15 +86,13 @@ def audit_page(tx: Transaction, *, about: str, before: int, limit: int) -> Audit
 
 def audit_lines(console: Console, about: str) -> Iterator[str]:
     """Every record as a line of JSON, in order, read in steps: a long log needs no memory."""
-    if about:
-        with console.deps.store.reading() as tx:
-            records = tx.audit.about(about)
-        yield from map(_line, records)
-        return
     seq = 0
     while True:
         with console.deps.store.reading() as tx:
-            records = tx.audit.page(seq, EXPORT_STEP)
+            if about:
+                records = tx.audit.about(about, after_seq=seq, limit=EXPORT_STEP)
+            else:
+                records = tx.audit.page(seq, EXPORT_STEP)
         if not records:
             return
         yield from map(_line, records)

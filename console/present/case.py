@@ -133,7 +133,7 @@ def read_case(tx: Transaction, incident_id: str) -> IncidentCase | None:
         incident=incident,
         history=tuple(tx.incidents.history(incident_id)),
         plans=read_plans(tx, incident_id),
-        audit=tuple(tx.audit.about(incident_id)[-AUDIT_MAX:]),
+        audit=tuple(tx.audit.about(incident_id, before_seq=tx.audit.head() + 1, limit=AUDIT_MAX)),
         series=tuple(tx.series.for_incident(incident_id)),
         notes=tuple(tx.notes.for_incident(incident_id)),
         labels=tuple(tx.labels.for_incident(incident_id)),

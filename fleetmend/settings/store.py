@@ -15,6 +15,10 @@ class StoreSettings(Section):
     """Seconds to wait for a lock before giving up. 10: a hundred times a slow commit."""
     connections_max: int = Field(default=20, ge=1, le=500)
     """Connections that one process opens at most. 20: every thread of a console and some spare."""
+    audit_key_file: str = ""
+    """File that holds a secret of at least 32 characters which goes into every hash of the audit
+    log, the same for every process that writes to the store. Empty: no key, and who can rewrite the
+    whole database can rewrite the log. With it they cannot, unless they can read this file too."""
     dead_letters_max: int = Field(default=1000, ge=1, le=100_000)
     """Dead letters kept, the newest; at 4 KiB each 1000 are 4 MB. Counts are never forgotten."""
     snapshots_kept: int = Field(default=3, ge=1, le=100)

@@ -1,7 +1,8 @@
 """The audit log: one hash-chained sequence that only grows.
 
 Whoever appends first locks the end of the chain and keeps the lock until its transaction ends, so
-append last: everybody else waits. Triggers refuse to change or delete a record.
+append last: everybody else waits. Triggers refuse to change or delete a record, and to move the end
+back.
 """
 
 from dataclasses import replace
@@ -9,7 +10,7 @@ from dataclasses import replace
 from sqlalchemy import or_, select
 
 from fleetmend.errors import StoreError
-from fleetmend.model.audit import AuditRecord, AuditVerb, record_hash
+from fleetmend.model.audit import GENESIS, AuditRecord, AuditVerb, ChainHead, record_hash
 from fleetmend.store.codec import clean, plain
 from fleetmend.store.db import AnyRow, Db
 from fleetmend.store.tables import audit, audit_head, plans, sessions
@@ -23,8 +24,10 @@ Detail = dict[str, str | int | float | bool | None]
 class Audit:
     """Appended to by everybody who decides or acts; read by the console and `audit verify`."""
 
-    def __init__(self, db: Db) -> None:
+    def __init__(self, db: Db, key: bytes) -> None:
+        """`key` goes into every hash; empty for none."""
         self._db = db
+        self._key = key
 
     def append(
         self, *, at_s: float, actor: str, verb: AuditVerb, subject: str, detail: Detail
@@ -46,7 +49,7 @@ class Audit:
             detail={plain(key, 100): _scalar(value) for key, value in detail.items()},
             prev_hash=head.hash,
         )
-        record = replace(unhashed, hash=record_hash(unhashed))
+        record = replace(unhashed, hash=record_hash(unhashed, self._key))
         self._db.run(
             audit.insert().values(
                 seq=record.seq,
@@ -78,27 +81,37 @@ class Audit:
         """The number of the last record; 0 when there is none."""
         return self._db.number(select(audit_head.c.seq).where(audit_head.c.id == 1))
 
+    def end(self) -> ChainHead:
+        """The stored end of the chain; that of an empty chain when there is none."""
+        row = self._db.row(select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.id == 1))
+        return ChainHead(0, GENESIS) if row is None else ChainHead(row.seq, row.hash)
+
     def all(self) -> list[AuditRecord]:
         """Every record in order."""
         return [_record(row) for row in self._db.rows(select(audit).order_by(audit.c.seq))]
 
-    def about(self, subject: str) -> list[AuditRecord]:
+    def about(
+        self, subject: str, *, after_seq: int = 0, before_seq: int | None = None, limit: int = 1000
+    ) -> list[AuditRecord]:
         """Records whose subject is `subject` or lies below it (`demo/node` finds
-        `demo/node/n-1`); for an incident those of its plans and sessions too. In order."""
+        `demo/node/n-1`); for an incident those of its plans and sessions too. In order: the first
+        `limit` (at most 10,000) that follow `after_seq`, or, with `before_seq`, the last before
+        it."""
         stem = subject.rstrip("/")
-        rows = self._db.rows(
-            select(audit)
-            .where(
-                or_(
-                    audit.c.subject == stem,
-                    audit.c.subject.startswith(stem + "/", autoescape=True),
-                    audit.c.subject.in_(select(plans.c.id).where(plans.c.incident == stem)),
-                    audit.c.subject.in_(select(sessions.c.id).where(sessions.c.incident == stem)),
-                )
-            )
-            .order_by(audit.c.seq)
+        found = select(audit).where(
+            or_(
+                audit.c.subject == stem,
+                audit.c.subject.startswith(stem + "/", autoescape=True),
+                audit.c.subject.in_(select(plans.c.id).where(plans.c.incident == stem)),
+                audit.c.subject.in_(select(sessions.c.id).where(sessions.c.incident == stem)),
+            ),
+            audit.c.seq > after_seq,
         )
-        return [_record(row) for row in rows]
+        bound = max(1, min(limit, PAGE_MAX))
+        if before_seq is None:
+            return [_record(row) for row in self._db.rows(found.order_by(audit.c.seq).limit(bound))]
+        last = found.where(audit.c.seq < before_seq).order_by(audit.c.seq.desc()).limit(bound)
+        return [_record(row) for row in reversed(self._db.rows(last))]
 
 
 def _scalar(value: str | int | float | bool | None) -> str | int | float | bool | None:

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from fleetmend.clock import Clock
+from fleetmend.model.audit import ChainHead, ChainWalk
 from fleetmend.settings.store import StoreSettings
 from fleetmend.store import schema
 from fleetmend.store.audit import Audit
+from fleetmend.store.auditkey import read_key
 from fleetmend.store.db import SQLITE, Db, connect, translated
 from fleetmend.store.deadletters import DeadLetterBox
 from fleetmend.store.decisions import Approvals, Verdicts
@@ -30,13 +32,13 @@ _DEFAULTS = StoreSettings()
 class Transaction:
     """One unit of work: all of it happens, or nothing. Not shared between threads."""
 
-    def __init__(self, db: Db) -> None:
+    def __init__(self, db: Db, audit_key: bytes) -> None:
         self.incidents = Incidents(db)
         self.plans = Plans(db)
         self.sessions = Sessions(db)
         self.approvals = Approvals(db)
         self.verdicts = Verdicts(db)
-        self.audit = Audit(db)
+        self.audit = Audit(db, audit_key)
         self.outbox = Outbox(db)
         self.dead_letters = DeadLetterBox(db)
         self.snapshots = Snapshots(db)
@@ -52,8 +54,10 @@ class Store:
     """A database; usable from any number of threads. No connection is made before it is used."""
 
     def __init__(self, url: str, clock: Clock, *, settings: StoreSettings = _DEFAULTS) -> None:
-        """`url` wins over `settings.url`. Raises SettingsError when it cannot be used."""
+        """`url` wins over `settings.url`. Raises SettingsError when it, or the audit log's key,
+        cannot be used."""
         self._engine = connect(url, settings)
+        self._audit_key = read_key(settings.audit_key_file)
         self._clock = clock
         self._settings = settings
 
@@ -73,18 +77,26 @@ class Store:
         time: keep it short, and never wait for the outside world in it. Raises StoreError; after
         one inside the block nothing more can be done in it but leave."""
         with translated("store"), self._engine.begin() as connection:
-            yield Transaction(Db(connection, clock=self._clock, settings=self._settings))
+            yield self._unit(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A view of one moment, for pages that only show: takes no lock, and writing raises
         StoreError."""
         with translated("store"), self._reading() as connection:
-            yield Transaction(Db(connection, clock=self._clock, settings=self._settings))
+            yield self._unit(connection)
+
+    def walk(self, *, through: ChainHead | None = None) -> ChainWalk:
+        """A walk along the audit log, with its key; `through` is a head that it must pass."""
+        return ChainWalk(self._audit_key, through=through)
 
     def close(self) -> None:
         """Let go of all connections."""
         self._engine.dispose()
+
+    def _unit(self, connection: Connection) -> Transaction:
+        db = Db(connection, clock=self._clock, settings=self._settings)
+        return Transaction(db, self._audit_key)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -112,3 +112,16 @@ class DecisionContract:
             assert [found.subject for found in tx.audit.about("i-1")] == ["i-1", "p-1", session.id]
             assert [found.subject for found in tx.audit.about(NODE)] == [NODE, f"{NODE}/gpu-1"]
             assert tx.audit.about("demo/node/%") == []
+
+    def test_about_is_read_in_pages_from_either_end(self, store: Store) -> None:
+        with store.transaction() as tx:
+            for number in range(7):
+                note(tx, "i-1" if number % 2 == 0 else "i-2")
+
+        with store.reading() as tx:
+            first = tx.audit.about("i-1", limit=2)
+            assert [record.seq for record in first] == [1, 3]
+            rest = tx.audit.about("i-1", after_seq=3, limit=9)
+            assert [record.seq for record in rest] == [5, 7]
+            last = tx.audit.about("i-1", before_seq=7, limit=2)
+            assert [record.seq for record in last] == [3, 5]

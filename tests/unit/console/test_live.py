@@ -178,12 +178,7 @@ def test_a_record_changed_behind_the_walkers_back_is_found_by_the_next_walk(
 ) -> None:
     watch = ChainWatch(fresh.store, fresh.clock, recheck_s=600)
     watch.step()
-    with sqlite3.connect(tmp_path / "console.db") as raw:
-        for (name,) in raw.execute(
-            "SELECT name FROM sqlite_master WHERE type='trigger'"
-        ).fetchall():
-            raw.execute(f"DROP TRIGGER {name}")
-        raw.execute("UPDATE audit SET actor = 'nobody' WHERE seq = 2")
+    _without_triggers(tmp_path, "UPDATE audit SET actor = 'nobody' WHERE seq = 2")
     assert watch.step().breach is None
     fresh.clock.sleep(601)
     breach = watch.step().breach
@@ -191,6 +186,37 @@ def test_a_record_changed_behind_the_walkers_back_is_found_by_the_next_walk(
     assert (breach.seq, breach.what) == (2, "content was changed")
     html = fresh.client.get("/audit").text
     assert "Verifying" in html
+
+
+def _without_triggers(folder: Path, *statements: str) -> None:
+    """What the owner of the database can do."""
+    with sqlite3.connect(folder / "console.db") as raw:
+        for (name,) in raw.execute(
+            "SELECT name FROM sqlite_master WHERE type='trigger'"
+        ).fetchall():
+            raw.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            raw.execute(statement)
+
+
+def test_an_end_that_moved_back_behind_what_was_verified_is_found_at_once(
+    fresh: Bench, tmp_path: Path
+) -> None:
+    watch = ChainWatch(fresh.store, fresh.clock, recheck_s=600)
+    last = watch.step().verified_seq
+    _without_triggers(
+        tmp_path,
+        "DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)",
+        "UPDATE audit_head SET (seq, hash) ="
+        " (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1)",
+    )
+    breach = watch.step().breach
+    assert breach is not None
+    assert breach.seq == last
+    fresh.clock.sleep(601)  # a walk from the start meets nothing wrong but the end
+    breach = watch.step().breach
+    assert breach is not None
+    assert (breach.seq, breach.what) == (last, f"cut off: the log was once verified to {last}")
 
 
 def test_the_stream_over_http_resumes_from_the_last_id(tmp_path: Path) -> None:
