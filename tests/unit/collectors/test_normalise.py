@@ -46,7 +46,7 @@ def scrape(pages: list[str], engine: EntityId | None = None) -> list[Observation
 
 
 @pytest.mark.parametrize("page", ["dcgm-t4", "dcgm-mig", "dcgm-h100", "vllm-0.32"])
-def test_a_real_page_gives_the_samples_that_a_person_checked(page: str) -> None:
+def test_a_real_page_gives_the_samples_of_its_golden_file(page: str) -> None:
     text = (DATA / "pages" / f"{page}.prom").read_text()
     (seen,) = scrape([text], ENGINE if page.startswith("vllm") else None)
     with (DATA / "golden" / f"{page}.csv").open() as file:
