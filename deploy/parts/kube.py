@@ -146,14 +146,17 @@ class KubeCluster:
         """A raw DELETE as administrator."""
         self._send("DELETE", path, {"gracePeriodSeconds": 0})
 
-    def apply(self, manifest: Path) -> None:
-        """Create every object of a YAML file; one that is there already stays as it is."""
+    def apply(self, manifest: Path, *, namespace: str = "") -> None:
+        """Create every object of a YAML file; one that is there already stays as it is.
+        `namespace`: for objects that name none, as `kubectl -n` does."""
         for body in yaml.safe_load_all(manifest.read_text()):
             group = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
-            namespace = body["metadata"].get("namespace")
-            inside = f"/namespaces/{namespace}" if namespace else ""
+            own = body["metadata"].get("namespace", namespace)
+            inside = f"/namespaces/{own}" if own else ""
+            kind = body["kind"].lower()
+            plural = kind[:-1] + "ies" if kind.endswith("y") else kind + "s"
             try:
-                self.create(f"{group}{inside}/{body['kind'].lower()}s", body)
+                self.create(f"{group}{inside}/{plural}", body)
             except urllib.error.HTTPError as error:
                 if error.code != 409:
                     raise

@@ -202,8 +202,9 @@ def settings_of(
     """What all roles share. Quiet times are short, so that a fault is over soon after it ends."""
     kube, folder = parts.kube, parts.folder
     FileHalt(folder / "halt.json").create()
-    for manifest in ("rbac.yaml", "rbac-collector.yaml"):
+    for manifest in ("rbac.yaml", "node-policy.yaml", "halt.yaml", "rbac-collector.yaml"):
         kube.apply(KUBERNETES / manifest)
+    kube.apply(KUBERNETES / "eviction.yaml", namespace=pool.name)
     log = streams(parts, pool)
     return {
         "cluster": pool.name,

@@ -8,16 +8,20 @@ import threading
 import urllib.parse
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from deploy.parts.kube import KubeCluster
 from fleetmend.clock import SystemClock
 from fleetmend.ports.cluster import PodState
 from remediation.kubernetes import KubernetesCluster
-from remediation.kubernetes_rest import connect
+from remediation.kubernetes_rest import Rest, connect
 
 FOREIGN = ("remediation.medik8s.io/", "ManagedByNVSentinel")
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 DEADLINE_S = 60.0
+MERGE = "application/merge-patch+json"
+MANIFESTS = Path(__file__).parents[3] / "deploy" / "kubernetes"
 
 
 class RealWorld:
@@ -32,6 +36,24 @@ class RealWorld:
         kube.add_gpu_nodes([self.node])
         kube.create("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
         self.wait(lambda: self._read("serviceaccounts/default") is not None)
+
+    def account(self, name: str) -> Rest:
+        """A connection with the rights of deploy/kubernetes, by a token of its account, once the
+        policy on nodes is in force."""
+        for manifest in ("rbac.yaml", "node-policy.yaml", "halt.yaml"):
+            self.kube.apply(MANIFESTS / manifest)
+        self.kube.apply(MANIFESTS / "eviction.yaml", namespace=self.namespace)
+        executor = self._connect("fleetmend-executor")
+        probe = {"metadata": {"labels": {"probe": "x"}}}
+        path = f"/api/v1/nodes/{self.node}?dryRun=All"
+        self.wait(
+            lambda: executor.call("PATCH", path, body=probe, content_type=MERGE).status == 422
+        )
+        return executor if name == "fleetmend-executor" else self._connect(name)
+
+    def _connect(self, name: str) -> Rest:
+        path = self.kube.account_config("fleetmend", name)
+        return connect(kubeconfig=str(path), timeout_s=10.0)
 
     def add_pod(self, name: str, *, daemon: bool = False, guarded: bool = False) -> PodState:
         """A running pod on the node."""
@@ -60,8 +82,15 @@ class RealWorld:
         self.patch(f"/api/v1/nodes/{self.node}", {"metadata": {"labels": {"touched": _word()}}})
 
     def person_cordons(self, *, cordoned: bool) -> None:
-        """The flag alone."""
-        self.patch(f"/api/v1/nodes/{self.node}", {"spec": {"unschedulable": cordoned or None}})
+        """The flag alone, and what the node controller makes of it."""
+        path = f"/api/v1/nodes/{self.node}"
+        self.patch(path, {"spec": {"unschedulable": cordoned or None}})
+
+        def followed() -> bool:
+            taints = self.request("GET", path)[1]["spec"].get("taints", [])
+            return any(taint["key"] == UNSCHEDULABLE for taint in taints) is cordoned
+
+        self.wait(followed)
 
     def wait_until_gone(self, pod: PodState) -> None:
         """The pod has left the API."""
@@ -69,7 +98,7 @@ class RealWorld:
 
     def patch(self, path: str, body: dict[str, Any]) -> int:
         """A merge patch as administrator."""
-        return self.request("PATCH", path, body, content_type="application/merge-patch+json")[0]
+        return self.request("PATCH", path, body, content_type=MERGE)[0]
 
     def request(
         self,
