@@ -2,9 +2,11 @@
 
 Disruption budgets are the owners' word: a blocked eviction is asked again on a later turn, never
 forced. What is left to do is always read from the node, so a drain resumes by itself after a crash
-and a pod that is on its way out already is never asked twice.
+and a pod that is on its way out already is never asked twice. Before each eviction the node is read
+again: a person who took it back meanwhile keeps their pods.
 """
 
+from fleetmend.errors import ActionRefused, PortRefused
 from fleetmend.model.plans import ActionKind, Effect
 from fleetmend.ports.cluster import EvictionOutcome, PodState
 from remediation.actions.base import Acted, Look, Progress, Seen, Task
@@ -24,33 +26,49 @@ class Drain:
 
     def look(self, world: World, task: Task) -> Look:
         """Only a node that this session holds is drained."""
-        node = world.cluster.node(task.name)
-        if node is None:
+        held = _held(world, task)
+        if held is None:
             return Look(Seen.MISSING)
-        if node.session != task.session or not node.unschedulable:
+        if not held:
             return Look(Seen.LOST)
         return Look(Seen.READY if _movable(world, task) else Seen.DONE)
 
     def act(self, world: World, task: Task) -> Acted:
-        """Ask for as many evictions as may be under way."""
+        """Ask for as many evictions as may be under way. Raises PortRefused when nothing is left
+        but pods that the cluster does not let us move."""
         pods = _movable(world, task)
         leaving = sum(pod.terminating for pod in pods)
         blocked = 0
+        refused: list[PortRefused] = []
         for pod in pods:
             if pod.terminating:
                 continue
             if leaving >= self._parallel:
                 break
-            outcome = world.cluster.evict(pod, session=task.session)
+            if not _held(world, task):
+                raise ActionRefused(guard="drain", reason=f"node {task.name} was taken back")
+            try:
+                outcome = world.cluster.evict(pod, session=task.session)
+            except PortRefused as error:
+                refused.append(error)
+                continue
             leaving += outcome is EvictionOutcome.ACCEPTED
             blocked += outcome is EvictionOutcome.BLOCKED
         if not pods:
             return Acted(Progress.DONE)
+        if len(refused) == len(pods):
+            raise refused[0]
         return Acted(Progress.AGAIN, f"{len(pods)} pods left, {blocked} blocked by a budget")
 
     def holds(self, world: World, task: Task) -> bool:
         """Nothing that could be moved is left."""
         return not _movable(world, task)
+
+
+def _held(world: World, task: Task) -> bool | None:
+    """Whether this session still holds the node; None when there is no such node."""
+    node = world.cluster.node(task.name)
+    return None if node is None else node.session == task.session and node.unschedulable
 
 
 def _movable(world: World, task: Task) -> list[PodState]:

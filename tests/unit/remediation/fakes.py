@@ -21,6 +21,8 @@ class FakeCluster:
     """Every change that was accepted, in order."""
     blocked: set[str] = field(default_factory=set)
     """Pods whose disruption budget allows nothing."""
+    forbidden: set[str] = field(default_factory=set)
+    """Pods of namespaces in which our account may evict nothing."""
 
     def add_node(self, name: str) -> None:
         self.nodes[name] = NodeState(name, "1", True, False, (), "", "")
@@ -72,6 +74,8 @@ class FakeCluster:
         there = self.pods.get(pod.uid)
         if there is None or there.name != pod.name:
             return EvictionOutcome.GONE
+        if pod.name in self.forbidden:
+            raise PortRefused("403 cannot create pods/eviction", where=pod.name)
         if pod.name in self.blocked:
             return EvictionOutcome.BLOCKED
         self.changes.append(f"evict {pod.name}")

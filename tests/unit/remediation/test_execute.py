@@ -9,7 +9,7 @@ from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import TopologyChange, TopologyOp
 from fleetmend.model.events import Witness
 from fleetmend.model.plans import SessionState
-from fleetmend.ports.cluster import NodeState
+from fleetmend.ports.cluster import EvictionOutcome, NodeState, PodState
 from fleetmend.ports.halt import HaltState
 from fleetmend.settings.remediation import LimitSettings
 from remediation.reasons import Why
@@ -132,6 +132,40 @@ def test_a_drain_has_no_more_evictions_under_way_than_the_settings_say(bench: Be
     assert len([c for c in bench.cluster.changes if c.startswith("evict")]) == 4
     bench.work()
     assert len([c for c in bench.cluster.changes if c.startswith("evict")]) == 11
+
+
+def test_a_drain_moves_what_it_may_and_then_fails_by_the_clusters_own_words(bench: Bench) -> None:
+    """Sorted by name the forbidden pod comes first."""
+    bench.cluster.add_pod("a-system", "node-0")
+    bench.cluster.forbidden.add("a-system")
+    session = bench.lost_gpu()
+
+    bench.work()
+
+    assert bench.cluster.changes == ["quarantine node-0", "evict engine-0"]
+    assert bench.session(session.id).state is SessionState.HOLDING
+    assert bench.session(session.id).reason == Why.HELD_AFTER_FAILURE
+    assert "403" in bench.session(session.id).steps[2].detail
+
+
+def test_a_node_that_a_person_takes_back_during_a_drain_keeps_its_pods(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first eviction and the second."""
+    bench.cluster.add_pod("z-late", "node-0")
+    really = bench.cluster.evict
+
+    def evict(pod: PodState, *, session: str) -> EvictionOutcome:
+        outcome = really(pod, session=session)
+        bench.cluster.person_uncordons("node-0")
+        return outcome
+
+    monkeypatch.setattr(bench.cluster, "evict", evict)
+    session = bench.lost_gpu()
+    bench.work()
+
+    assert bench.cluster.changes == ["quarantine node-0", "evict engine-0", "release node-0"]
+    assert bench.session(session.id).reason == Why.TAKEN_BACK_BY_PERSON
 
 
 def test_a_drain_that_takes_too_long_holds_what_it_has_and_gives_it_back(bench: Bench) -> None:
