@@ -14,6 +14,10 @@ from rca.evidence import overlay
 from rca.infer import NOTHING, Explained, Ranked, evaluate, explain_away, rank, standing
 from rca.scene import Hypothesis, Scene
 
+_HELD_STRENGTH = 0.97
+"""Probability with which a case's fault shows what the case holds as its evidence,"""
+_HELD_FROM = 0.5
+"""where it is likelier than not that it does."""
 _ECHO_STRENGTH = 0.75
 """Probability with which the end of a fault explains what was taken for its echo."""
 
@@ -79,8 +83,19 @@ def assumed(
     left: Explained = explain_away(NOTHING, dict.fromkeys(docket.echoes, _ECHO_STRENGTH))
     for case in docket.near(entities):
         if case.root is not None and case not in leaving_out:
-            left = explain_away(left, standing(scene, case.root, onset_s=case.onset_s))
+            left = explain_away(left, _taken(scene, case))
     return left
+
+
+def _taken(scene: Scene, case: Case) -> Explained:
+    """What a case's fault explains; of the signs that it has taken in, next to nothing is left for
+    another fault. Many signs with a little left each would together call for a second one."""
+    explains = standing(scene, case.root, onset_s=case.onset_s) if case.root else NOTHING
+    held = case.keys
+    return {
+        key: max(strength, _HELD_STRENGTH) if key in held and strength >= _HELD_FROM else strength
+        for key, strength in explains.items()
+    }
 
 
 def _unneeded(
