@@ -12,7 +12,7 @@ from console.present.rows import IncidentRow, SessionRow, incident_row, session_
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident, IncidentStatus, Severity
 from fleetmend.model.plans import Session
-from fleetmend.store import Transaction, held_node
+from fleetmend.store import Transaction, nodes_held_by
 
 PAST_MAX = 60
 """Resolved incidents that the figures of the fleet page look back on."""
@@ -120,9 +120,9 @@ def past(tx: Transaction) -> list[Past]:
 
 def held_nodes(tx: Transaction) -> frozenset[EntityId]:
     """Nodes that sessions have taken out: those in which a step has been done."""
-    nodes = set()
+    nodes: set[EntityId] = set()
     for session in tx.sessions.active():
         plan = tx.plans.get(session.plan, session.plan_version)
         if plan is not None and any(r.state.value in ("done", "found_done") for r in session.steps):
-            nodes.add(held_node(plan))
+            nodes.update(nodes_held_by(plan))
     return frozenset(nodes)

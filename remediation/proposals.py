@@ -10,7 +10,7 @@ from fleetmend.model.audit import AuditVerb
 from fleetmend.model.events import event_id
 from fleetmend.model.incidents import Incident, IncidentStatus
 from fleetmend.model.plans import Plan, Session, SessionState
-from fleetmend.store import Transaction, held_node
+from fleetmend.store import Transaction, nodes_held_by
 from fleetmend.views.topology import TopologyView
 from remediation.ledger import Detail
 from remediation.plan import OVER, plan
@@ -85,7 +85,7 @@ class Proposals:
             return False  # one session for each version: what ended is not begun again
         if any(s.reason in ENDED_BY_PERSON for s in sessions) or _denied(tx, proposed):
             return False
-        if tx.sessions.holding_node(held_node(proposed)) is not None:
+        if tx.sessions.holding(nodes_held_by(proposed)) is not None:
             return True
         session = tx.sessions.open(proposed, state=SessionState.PROPOSED, at_s=now_s)
         detail: Detail = {"incident": proposed.incident, "plan": proposed.id}

@@ -214,7 +214,8 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A plan being carried out. At most one active session holds an entity's node."""
+    """A plan being carried out. At most one session holds a node; one that may only recommend holds
+    none."""
 
     id: str
     plan: str

@@ -8,7 +8,7 @@ from fleetmend.store.decisions import AlreadyDecided
 from fleetmend.store.evidence import Label, LabelVerdict, Note, Series
 from fleetmend.store.outbox import OutboxRow, OutboxState
 from fleetmend.store.receivers import Notice, ReceiverOff
-from fleetmend.store.sessions import held_node
+from fleetmend.store.sessions import nodes_held_by
 from fleetmend.store.store import Store, Transaction
 from fleetmend.store.thinning import Points, thinned
 
@@ -27,6 +27,6 @@ __all__ = [
     "StoreDeadLetters",
     "StoreSnapshots",
     "Transaction",
-    "held_node",
+    "nodes_held_by",
     "thinned",
 ]

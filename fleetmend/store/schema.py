@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from fleetmend.store.db import POSTGRESQL
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a test compares it with the scripts."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"

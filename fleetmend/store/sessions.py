@@ -2,9 +2,10 @@
 
 The executor claims a session, renews its lease while it works, and loses it when another worker
 claims it after the lease has run out: from then on everything it writes here raises FenceLost. Two
-active sessions never hold one node: a unique index sees to it, whatever the processes do.
+sessions never hold one node: a primary key sees to it, whatever the processes do.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from fleetmend.model.events import event_id
 from fleetmend.model.plans import Plan, Session, SessionState, StepRecord, StepState
 from fleetmend.store.codec import Codec, plain
 from fleetmend.store.db import AnyRow, Db
-from fleetmend.store.tables import sessions
+from fleetmend.store.tables import holds, sessions
 
 _STEPS = Codec(tuple[StepRecord, ...])
 
@@ -26,13 +27,13 @@ OVER = frozenset({SessionState.DONE, SessionState.CANCELLED, SessionState.FAILED
 _REASON_CHARS_MAX = 500
 
 
-def held_node(plan: Plan) -> EntityId:
-    """What a session of this plan holds: the node that a step treats, else the plan's failure
-    domain when that is a node, else its entity."""
-    nodes = [step.target for step in plan.steps if kind_of(step.target) is EntityKind.NODE]
+def nodes_held_by(plan: Plan) -> tuple[EntityId, ...]:
+    """What a session of this plan holds, in order of id: every node that a step treats, else the
+    plan's failure domain when that is a node, else its entity."""
+    nodes = {step.target for step in plan.steps if kind_of(step.target) is EntityKind.NODE}
     if nodes:
-        return nodes[0]
-    return plan.domain if kind_of(plan.domain) is EntityKind.NODE else plan.entity
+        return tuple(sorted(nodes))
+    return (plan.domain if kind_of(plan.domain) is EntityKind.NODE else plan.entity,)
 
 
 class Sessions:
@@ -42,8 +43,8 @@ class Sessions:
         self._db = db
 
     def open(self, plan: Plan, *, state: SessionState, at_s: float) -> Session:
-        """A new session of a plan that is held, unclaimed, all steps pending. Raises
-        StoreConflict when an active session holds the same node."""
+        """A new session of a plan that is held, unclaimed, all steps pending; it holds the plan's
+        nodes. Raises StoreConflict when another session holds one of them."""
         pending = tuple(StepRecord(step.index, StepState.PENDING, at_s) for step in plan.steps)
         back = tuple(StepRecord(step.index, StepState.PENDING, at_s) for step in plan.give_back)
         session = Session(
@@ -61,10 +62,8 @@ class Sessions:
             updated_at_s=at_s,
             give_back=back,
         )
-        node = held_node(plan)
-        holder = self.holding_node(node)
-        if holder is not None:
-            raise StoreConflict(f"{node} is held by session {holder.id}")
+        nodes = nodes_held_by(plan)
+        self._refuse_held(nodes)
         self._db.run(
             sessions.insert().values(
                 id=session.id,
@@ -72,11 +71,11 @@ class Sessions:
                 plan_version=session.plan_version,
                 incident=session.incident,
                 entity=session.entity,
-                node=node,
                 opened_at_s=at_s,
                 **_columns(session),
             )
         )
+        self._take(session, nodes)
         return session
 
     def get(self, session_id: str) -> Session | None:
@@ -112,10 +111,28 @@ class Sessions:
         )
         return [_session(row) for row in rows]
 
-    def holding_node(self, node: EntityId) -> Session | None:
-        """The active session that holds a node."""
-        row = self._db.row(select(sessions).where(sessions.c.active, sessions.c.node == node))
+    def holding(self, nodes: Collection[EntityId], *, but: str = "") -> Session | None:
+        """The session that holds one of these nodes, `but` a session of this id; of several the
+        one with the first node."""
+        row = self._db.row(
+            select(sessions)
+            .join(holds, holds.c.session == sessions.c.id)
+            .where(holds.c.node.in_(nodes), sessions.c.id != but)
+            .order_by(holds.c.node)
+            .limit(1)
+        )
         return None if row is None else _session(row)
+
+    def hold(self, session: Session, nodes: Collection[EntityId]) -> None:
+        """Hold these nodes (again). Raises StoreConflict when another session holds one of
+        them."""
+        self._refuse_held(nodes, but=session.id)
+        rows = self._db.rows(select(holds.c.node).where(holds.c.session == session.id))
+        self._take(session, set(nodes) - {EntityId(row.node) for row in rows})
+
+    def let_go(self, session: Session) -> None:
+        """Hold no node any more: for a session that goes on without being allowed to act."""
+        self._db.run(holds.delete().where(holds.c.session == session.id))
 
     def claim(self, worker: str, *, now_s: float, lease_s: float) -> Session | None:
         """The active session that has been without a worker for longest, now this worker's until
@@ -153,6 +170,8 @@ class Sessions:
                 fix="Read it again.",
             )
         words = plain(reason, _REASON_CHARS_MAX)
+        if state in OVER:
+            self.let_go(held)
         return self._write(replace(held, state=state, reason=words, updated_at_s=at_s))
 
     def step(self, session: Session, step: StepRecord, *, giving_back: bool = False) -> Session:
@@ -166,6 +185,18 @@ class Sessions:
         if giving_back:
             return self._write(replace(held, give_back=changed, updated_at_s=step.updated_at_s))
         return self._write(replace(held, steps=changed, updated_at_s=step.updated_at_s))
+
+    def _refuse_held(self, nodes: Collection[EntityId], *, but: str = "") -> None:
+        """Before anything is written, so that the transaction can go on."""
+        holder = self.holding(nodes, but=but)
+        if holder is not None:
+            names = ", ".join(sorted(nodes))
+            raise StoreConflict(f"of {names} something is held by session {holder.id}")
+
+    def _take(self, session: Session, nodes: Collection[EntityId]) -> None:
+        # In order of id, so that two who want the same nodes at once wait for each other in turn.
+        for node in sorted(nodes):
+            self._db.run(holds.insert().values(node=node, session=session.id))
 
     def _fenced(self, session: Session) -> Session:
         """The row, locked until the transaction ends, if the caller's fence still counts."""

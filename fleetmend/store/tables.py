@@ -20,7 +20,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 METADATA = MetaData(
@@ -76,7 +75,6 @@ sessions = Table(
     Column("plan_version", Integer, nullable=False),
     Column("incident", Text, nullable=False, index=True),
     Column("entity", Text, nullable=False),
-    Column("node", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("active", Boolean, nullable=False),
     Column("fence", BigInteger, nullable=False),
@@ -90,14 +88,15 @@ sessions = Table(
     ForeignKeyConstraint(["plan", "plan_version"], ["plans.id", "plans.version"]),
     Index(None, "active", "lease_until_s"),
     Index(None, "updated_at_s"),
-    Index(
-        "uq_sessions_active_node",
-        "node",
-        unique=True,
-        sqlite_where=text("active"),
-        postgresql_where=text("active"),
-    ),
 )
+
+holds = Table(
+    "holds",
+    METADATA,
+    Column("node", Text, primary_key=True),
+    Column("session", Text, ForeignKey("sessions.id"), nullable=False, index=True),
+)
+"""Which session holds which node: one row for each that is held, so two never hold one."""
 
 approvals = Table(
     "approvals",

@@ -8,8 +8,11 @@ from sqlalchemy import Connection, create_engine, exc, inspect, text
 
 from fleetmend.clock import ManualClock
 from fleetmend.model.audit import verify_chain
+from fleetmend.model.entities import EntityId
+from fleetmend.model.plans import SessionState
 from fleetmend.store import Store, schema
-from tests.contract.store.doing import all_at_once, note
+from tests.contract.store.doing import all_at_once, note, opened
+from tests.contract.store.samples import NODE
 
 
 @contextmanager
@@ -50,6 +53,27 @@ class MigrationContract:
         store.migrate()
         with store.transaction() as tx:
             assert note(tx, "i-1") == 1
+
+    def test_what_sessions_hold_comes_over_the_migration_and_back(
+        self, store: Store, url: str
+    ) -> None:
+        held, free, over = (
+            opened(store, node=NODE if n == 0 else EntityId(f"demo/node/x-{n}"), id=f"p-{n}")
+            for n in range(3)
+        )
+        with store.transaction() as tx:
+            tx.sessions.let_go(free)
+            tx.sessions.advance(over, state=SessionState.DONE, reason="x", at_s=130.0)
+
+        with connected(url) as connection:
+            schema.downgrade(connection, "0002")
+            rows = connection.execute(text("SELECT id, node FROM sessions WHERE active"))
+            assert dict(tuple(row) for row in rows) == {held.id: NODE, free.id: free.id}
+        store.migrate()
+
+        with store.reading() as tx:
+            assert tx.sessions.holding([NODE]) == held
+            assert tx.sessions.holding([EntityId("demo/node/x-2")]) is None
 
     def test_processes_that_migrate_at_once_agree(self, url: str) -> None:
         stores = [Store(url, ManualClock()) for _ in range(4)]

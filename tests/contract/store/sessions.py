@@ -1,5 +1,7 @@
 """The part of the contract on: sessions: leases, fences and who holds a node."""
 
+from dataclasses import replace
+
 import pytest
 
 from fleetmend.errors import FenceLost, StoreConflict, StoreError
@@ -28,7 +30,7 @@ class SessionContract:
             assert tx.sessions.get(session.id) == session
             assert tx.sessions.for_incident("i-1") == [session]
             assert tx.sessions.active() == [session]
-            assert tx.sessions.holding_node(NODE) == session
+            assert tx.sessions.holding([NODE]) == session
 
     def test_a_node_is_held_by_one_session_until_it_is_over(self, store: Store) -> None:
         first = opened(store)
@@ -40,8 +42,43 @@ class SessionContract:
         second = opened(store, id="p-2")
 
         with store.reading() as tx:
-            assert tx.sessions.holding_node(NODE) == second
+            assert tx.sessions.holding([NODE]) == second
             assert tx.sessions.active() == [second]
+
+    def test_a_session_holds_every_node_of_its_plan_until_it_is_over(self, store: Store) -> None:
+        other = EntityId("demo/node/n-2")
+        with store.transaction() as tx:
+            made = plan("p-1")
+            second = replace(made.steps[1], target=other)
+            both = replace(made, steps=(made.steps[0], second))
+            session = tx.sessions.open(with_plan(tx, both), state=SessionState.PROPOSED, at_s=120.0)
+        for node in (NODE, other):
+            with pytest.raises(StoreConflict, match="is held by session"):
+                opened(store, node=node, id=f"p-{node}")
+
+        with store.transaction() as tx:
+            assert tx.sessions.holding([other, NODE]) == session
+            assert tx.sessions.holding([other, NODE], but=session.id) is None
+            tx.sessions.advance(session, state=SessionState.DONE, reason="mended", at_s=130.0)
+        opened(store, node=other, id="p-3")
+        opened(store, node=NODE, id="p-4")
+
+    def test_a_session_that_lets_go_is_still_active_and_may_hold_again(self, store: Store) -> None:
+        first = opened(store)
+        with store.transaction() as tx:
+            tx.sessions.let_go(first)
+            assert tx.sessions.holding([NODE]) is None
+            assert tx.sessions.active() == [first]
+            for _ in range(2):  # again changes nothing
+                tx.sessions.hold(first, [NODE])
+            assert tx.sessions.holding([NODE]) == first
+            tx.sessions.let_go(first)
+        second = opened(store, id="p-2")
+
+        with store.transaction() as tx:
+            with pytest.raises(StoreConflict, match="is held by session"):
+                tx.sessions.hold(first, [NODE])
+            assert tx.sessions.holding([NODE], but=first.id) == second
 
     def test_whoever_is_refused_a_node_can_go_on_in_the_same_transaction(
         self, store: Store

@@ -11,7 +11,7 @@ from fleetmend.model.entities import EntityId, EntityKind, TopologyChange, Topol
 from fleetmend.model.events import Witness
 from fleetmend.model.incidents import Abstention, CauseRole, Incident, IncidentStatus
 from fleetmend.model.plans import ActionKind
-from fleetmend.store import held_node
+from fleetmend.store import nodes_held_by
 from fleetmend.views.topology import TopologyView
 from remediation.expressions import FIELDS, ITEMS_MAX
 from remediation.picture import Picture
@@ -58,7 +58,7 @@ def test_an_engine_fault_is_planned_for_the_engine_and_holds_its_node() -> None:
 
     assert made is not None
     assert {s.target for s in made.steps} == {engine_id(0)}
-    assert held_node(made) == node_id(0)
+    assert nodes_held_by(made) == (node_id(0),)
 
 
 def test_every_engine_on_a_gpu_gets_its_step() -> None:

@@ -13,7 +13,7 @@ from fleetmend.model.entities import EntityId
 from fleetmend.model.plans import ActionKind, Effect, Plan, Step
 from fleetmend.ports.deadletters import DeadLetter
 from fleetmend.settings.store import StoreSettings
-from fleetmend.store import Store, StoreDeadLetters, held_node
+from fleetmend.store import Store, StoreDeadLetters, nodes_held_by
 
 QUICK = StoreSettings(busy_timeout_s=0.2)
 
@@ -82,16 +82,17 @@ def test_a_file_that_is_locked_is_a_store_error_after_the_timeout(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("targets", "domain", "node"),
+    ("targets", "domain", "nodes"),
     [
-        (["d/engine/e", "d/node/a"], "d/rack/r", "d/node/a"),
-        (["d/engine/e"], "d/node/b", "d/node/b"),
-        (["d/engine/e"], "d/rack/r", "d/gpu/g"),
-        ([], "d/node/b", "d/node/b"),
+        (["d/engine/e", "d/node/a"], "d/rack/r", ["d/node/a"]),
+        (["d/node/b", "d/node/a", "d/node/b"], "d/rack/r", ["d/node/a", "d/node/b"]),
+        (["d/engine/e"], "d/node/b", ["d/node/b"]),
+        (["d/engine/e"], "d/rack/r", ["d/gpu/g"]),
+        ([], "d/node/b", ["d/node/b"]),
     ],
 )
-def test_a_session_holds_the_node_that_its_plan_touches(
-    targets: list[str], domain: str, node: str
+def test_a_session_holds_the_nodes_that_its_plan_touches(
+    targets: list[str], domain: str, nodes: list[str]
 ) -> None:
     steps = tuple(
         Step(index, ActionKind.CORDON, Effect.REVERSIBLE, EntityId(target))
@@ -100,4 +101,4 @@ def test_a_session_holds_the_node_that_its_plan_touches(
     entity, place = EntityId("d/gpu/g"), EntityId(domain)
     plan = Plan("p", 1, "i", 1, "r", 1, "c", entity, "pool", place, steps, 0.0)
 
-    assert held_node(plan) == node
+    assert nodes_held_by(plan) == tuple(nodes)
