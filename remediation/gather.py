@@ -22,7 +22,14 @@ from fleetmend.model.plans import ActionKind, Approval, Autonomy, Effect, Plan, 
 from fleetmend.ports.cluster import NodeState
 from fleetmend.ports.engine import EngineState
 from fleetmend.ports.halt import HaltState
-from remediation.facts import CapacityFacts, DomainFacts, DomainKind, Facts, Silence
+from remediation.facts import (
+    GIVES_BACK,
+    CapacityFacts,
+    DomainFacts,
+    DomainKind,
+    Facts,
+    Silence,
+)
 from remediation.picture import SILENCE_SYMPTOMS, Picture
 from remediation.place import engines_of, node_of
 from remediation.plan import is_undecided, leading_cause
@@ -59,6 +66,8 @@ class Books:
     """In the order in which they were taken."""
     approval: Approval | None = None
     earlier_approval: Approval | None = None
+    holder: str = ""
+    """Another session that holds a node of the plan; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +122,20 @@ def facts_for(
         outside_witnesses=frozenset(i.witness for i in support if outside_every_engine(i)),
         provisional=incident.provisional,
         session=asking.session.id,
-        owner=reading.node.owner if reading.node is not None else "",
+        owner=_owner(step, reading, books),
         hosts_platform=picture.hosts_platform(node) if node is not None else "",
         maintenance=picture.maintenance(node) if node is not None else "",
         approval=books.approval,
         earlier_approval=books.earlier_approval,
         catching_up=picture.old(at_s, behind_max_s=policy.behind_max_s),
     )
+
+
+def _owner(step: Step, reading: Reading, books: Books) -> str:
+    """Who holds the node: as the object itself says, else as the store does. What is given back is
+    the object's matter alone."""
+    owner = reading.node.owner if reading.node is not None else ""
+    return owner or ("" if step.action in GIVES_BACK else books.holder)
 
 
 def cause_of(plan: Plan, incident: Incident) -> Cause | None:

@@ -14,7 +14,9 @@ from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType, event_id
 from fleetmend.model.plans import (
     ActionKind,
+    Effect,
     Plan,
+    Refusal,
     Session,
     SessionState,
     Step,
@@ -22,15 +24,25 @@ from fleetmend.model.plans import (
     StepState,
     Verdict,
 )
-from fleetmend.store import Store, Transaction
+from fleetmend.store import Store, Transaction, nodes_held_by
 from remediation.gather import Books, TakenUnit
 from remediation.ledger import Brief, Detail, Entry
 from remediation.publish import action_row
 from remediation.runbook import BLAST_WINDOW_MAX_S
-from remediation.session import OVER, TAKES, check_session, check_step, record_of
+from remediation.session import (
+    OVER,
+    TAKES,
+    check_session,
+    check_step,
+    has_taken,
+    record_of,
+)
 
 COUNTED = frozenset({StepState.INTENDED, StepState.DONE, StepState.FOUND_DONE, StepState.FAILED})
 """States in which a step that takes has taken, or may have."""
+
+ADVICE = frozenset({Refusal.AUTONOMY_OBSERVE, Refusal.AUTONOMY_RECOMMEND})
+"""Refusals of a plan that is only shown: no person's word lets it pass."""
 
 _RETURNED = frozenset({StepState.DONE, StepState.FOUND_DONE})
 PLANS_CACHED = 10_000
@@ -115,6 +127,7 @@ class StoreLedger:
                 if giving_back:
                     return verdict, held
                 tx.verdicts.put(verdict)
+                self._hold(tx, held, intent)
                 if held.state is SessionState.RUNNING:
                     return verdict, held
                 return verdict, _advance(tx, held, SessionState.RUNNING, "", intent.updated_at_s)
@@ -159,6 +172,9 @@ class StoreLedger:
             held = _step(tx, held, refused, giving_back)
         if not giving_back and (held.state is not SessionState.WAITING or held.reason != words):
             held = _wait(tx, held, words, at_s)
+        only_advises = any(reason.refusal in ADVICE for reason in verdict.reasons)
+        if only_advises and not has_taken(held, self._plan(tx, held)):
+            tx.sessions.let_go(held)
         # Verdicts are numbered by the steps that take; those on giving back are in the audit alone.
         new = record.state is not StepState.REFUSED if giving_back else tx.verdicts.put(verdict)
         if new:
@@ -170,11 +186,24 @@ class StoreLedger:
         taken: list[TakenUnit] = []
         for other in tx.sessions.since(now_s - self._window_s):
             taken += taken_by(other, self._plan(tx, other))
+        holder = tx.sessions.holding(nodes_held_by(self._plan(tx, session)), but=session.id)
         approval = tx.approvals.get(session.plan, session.plan_version)
         earlier = None
         for version in range(session.plan_version - 1, 0, -1):
             earlier = earlier or tx.approvals.get(session.plan, version)
-        return Books(tuple(sorted(taken, key=lambda unit: unit.at_s)), approval, earlier)
+        return Books(
+            tuple(sorted(taken, key=lambda unit: unit.at_s)),
+            approval,
+            earlier,
+            holder.id if holder is not None else "",
+        )
+
+    def _hold(self, tx: Transaction, session: Session, intent: StepRecord) -> None:
+        """Whoever acts holds: one that only advised until now has let go of its nodes."""
+        plan = self._plan(tx, session)
+        step = next(step for step in plan.steps if step.index == intent.index)
+        if step.effect is not Effect.OBSERVE:
+            tx.sessions.hold(session, nodes_held_by(plan))
 
     def _plan(self, tx: Transaction, session: Session) -> Plan:
         """Plans never change once written."""

@@ -1,5 +1,6 @@
 """The executor on the small fleet: what it does, when it stops, what it gives back."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,11 @@ from fleetmend.errors import PortError
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import TopologyChange, TopologyOp
 from fleetmend.model.events import Witness
-from fleetmend.model.plans import SessionState
+from fleetmend.model.plans import Autonomy, SessionState
 from fleetmend.ports.cluster import EvictionOutcome, NodeState, PodState
 from fleetmend.ports.halt import HaltState
-from fleetmend.settings.remediation import LimitSettings
+from fleetmend.settings.remediation import LimitSettings, PoolSettings
+from fleetmend.store import Store
 from remediation.reasons import Why
 from remediation.sample import engine_id, gpu_id, node_id, sample_incident
 from tests.unit.remediation.bench import Bench, auto
@@ -338,6 +340,56 @@ def test_an_old_picture_takes_nothing_and_still_gives_back(bench: Bench) -> None
 
     assert bench.session(fresh.id).reason == "catching_up"
     assert bench.session(held.id).state is SessionState.DONE
+
+
+def test_a_plan_that_is_only_recommended_holds_nothing(fresh_stores: Iterator[Store]) -> None:
+    """Two incidents of one node are both shown. Once the pool may act, one of them does and the
+    other waits by name."""
+    store = next(fresh_stores)
+    shown = Bench(store, settings=auto(default=PoolSettings(autonomy=Autonomy.RECOMMEND)))
+    first = shown.lost_gpu(incident_id="i-first")
+    shown.work(3.0)
+    second = shown.lost_gpu(incident_id="i-second")
+    shown.work(3.0)
+    for session in (first, second):
+        assert "autonomy_recommend" in shown.session(session.id).reason
+    with store.reading() as tx:
+        assert tx.sessions.holding([node_id(0)]) is None
+
+    acting = Bench(store, clock=shown.clock)
+    acting.work()
+    states = {s.id: acting.session(s.id) for s in (first, second)}
+    assert acting.cluster.changes.count("quarantine node-0") == 1
+    (holds,) = (s for s in states.values() if s.state is SessionState.HOLDING)
+    (waits,) = (s for s in states.values() if s.id != holds.id)
+    assert waits.reason == "owned_by_other"
+    with store.reading() as tx:
+        assert tx.sessions.holding([node_id(0)]) == acting.session(holds.id)
+
+    acting.resolve(holds.incident)
+    acting.work(20.0)
+    assert acting.session(holds.id).state is SessionState.DONE
+    assert acting.session(waits.id).state is SessionState.HOLDING
+    store.close()
+
+
+def test_what_has_been_taken_stays_held_when_the_pool_may_act_no_more(bench: Bench) -> None:
+    session = bench.lost_gpu(witnesses=(Witness.KERNEL_LOG,))
+    bench.work()
+    assert bench.cluster.changes == ["quarantine node-0"]
+    quiet = Bench(
+        bench.store,
+        settings=auto(default=PoolSettings(autonomy=Autonomy.RECOMMEND)),
+        clock=bench.clock,
+    )
+    quiet.cluster = bench.cluster
+    quiet.ports = replace(quiet.ports, cluster=bench.cluster)
+    quiet.executor = quiet.new_worker()
+    quiet.work()
+
+    assert "autonomy_recommend" in bench.session(session.id).reason
+    with bench.store.reading() as tx:
+        assert tx.sessions.holding([node_id(0)]) is not None
 
 
 def test_two_incidents_on_one_node_take_turns(bench: Bench) -> None:
