@@ -2,8 +2,9 @@
 
 A `Service` is a step that is repeated; a `Loop` runs by itself until it is told to stop.
 
-The one place where an unexpected exception is caught: it is logged and counted, the service backs
-off and goes on, and readiness says so.
+Here an unexpected exception is caught: it is logged and counted, the service backs off and goes on,
+and readiness says so. Remediation catches it earlier for one session or one incident, and the watch
+of a cluster for one turn, so that it stops no other.
 """
 
 import logging
