@@ -165,6 +165,12 @@ def test_what_remains_carries_the_demand_and_taking_more_never_helps(
         assert speaks(removed + more)
 
 
+def test_the_last_that_serves_a_model_stays_even_without_demand() -> None:
+    facts = replace(FACTS, capacity=(CapacityFacts(EntityId("lab/model/m"), 10.0, 10.0, 0.0),))
+
+    assert guards.capacity_short(case(facts)) is not None
+
+
 @given(out=SETS, more=SETS, size=st.integers(1, 12))
 def test_with_more_silence_a_domain_is_never_opened_up(
     out: frozenset[EntityId], more: frozenset[EntityId], size: int
@@ -173,6 +179,14 @@ def test_with_more_silence_a_domain_is_never_opened_up(
     after = replace(FACTS, domains=(domain(silent=out | more, size=size),))
     if guards.domain_silent(case(before)):
         assert guards.domain_silent(case(after))
+
+
+def test_a_single_silent_node_of_a_small_domain_blames_no_observer() -> None:
+    one = replace(FACTS, domains=(domain(silent=frozenset({node(1)}), size=2),))
+    both = replace(FACTS, domains=(domain(silent=frozenset({node(0), node(1)}), size=2),))
+
+    assert guards.domain_silent(case(one)) is None
+    assert guards.domain_silent(case(both)) is not None
 
 
 @given(units=SETS, more=SETS, size=st.integers(1, 12))
