@@ -13,6 +13,7 @@ of the extra `platform`.
 
 import os
 import random
+import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -65,6 +66,12 @@ class Role(StrEnum):
     CONSOLE = "console"
 
 
+def unique_name() -> str:
+    """A name for this process. Host and number alone come back: a pod of a stateful set keeps both
+    when it is started again, while the one before it may still be acting somewhere."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 @dataclass(slots=True)
 class Parts:
     """What the roles of one process share."""
@@ -78,7 +85,8 @@ class Parts:
     """The outside world that remediation acts on; made when it is first needed."""
     fleet: "Fleet | None" = None
     """The simulated fleet, where one stands in for the real."""
-    worker: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    worker: str = field(default_factory=unique_name)
+    """Holds sessions and folds: no other process ever has this name."""
     read_wait_s: float = READ_WAIT_S
     """0 in simulations, where time passes only when they say so."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -219,6 +227,7 @@ def _folding(parts: Parts, stage: Stage, output: Topic) -> Service:
         dead_letters=parts.dead_letters(),
         clock=parts.clock,
         ticks=parts.settings.ticks,
+        runner=parts.worker,
     )
     parts.figures.folds[stage.name] = runner
     # It waits in the log itself, so that a record is taken in as soon as it is there.

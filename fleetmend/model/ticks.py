@@ -25,6 +25,19 @@ class Cut:
     time."""
     idle: tuple[str, ...] = ()
     """Partitions that were not waited for."""
+    runner: str = ""
+    """Who made it; void when it lies behind another runner's claim. Empty where nobody claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Fold `fold` is carried on by `runner` from here on: cuts of any other that lie behind this
+    record are void."""
+
+    fold: str
+    runner: str
+    at_s: float
+    """When it was made, by the runner's clock: for people."""
 
 
 @dataclass(frozen=True, slots=True)

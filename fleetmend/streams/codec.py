@@ -15,7 +15,7 @@ from fleetmend.model.events import Event
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
 from fleetmend.model.samples import SampleBatch
-from fleetmend.model.ticks import Cut, Mark
+from fleetmend.model.ticks import Claim, Cut, Mark
 from fleetmend.streams.cloudevents import CONTENT_TYPE, decode_event, encode_event
 from fleetmend.streams.columns import TIME_S_MAX, decode_samples, encode_samples
 from fleetmend.streams.documents import DocumentCodec
@@ -32,6 +32,7 @@ _TOPOLOGY = DocumentCodec(TopologyChange)
 _FINDING = DocumentCodec(Finding)
 _INCIDENT = DocumentCodec(Incident)
 _CUT = DocumentCodec(Cut)
+_CLAIM = DocumentCodec(Claim)
 _MARK = DocumentCodec(Mark)
 
 _DECODERS: dict[str, Callable[[bytes], Payload]] = {
@@ -41,6 +42,7 @@ _DECODERS: dict[str, Callable[[bytes], Payload]] = {
     "Finding": _FINDING.decode,
     "Incident": _INCIDENT.decode,
     "Cut": _CUT.decode,
+    "Claim": _CLAIM.decode,
     "Mark": _MARK.decode,
 }
 
@@ -64,7 +66,7 @@ def newest_s(payload: Payload) -> float:
             return payload.updated_at_s
         case Cut():
             return payload.reached_s
-        case TopologyChange() | Finding() | Mark():
+        case TopologyChange() | Finding() | Claim() | Mark():
             return payload.at_s
 
 
@@ -109,6 +111,8 @@ def _bytes(payload: Payload) -> bytes:
             return _INCIDENT.encode(payload)
         case Cut():
             return _CUT.encode(payload)
+        case Claim():
+            return _CLAIM.encode(payload)
         case Mark():
             return _MARK.encode(payload)
 

@@ -7,7 +7,7 @@ harmless; see there.
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleetmend.clock import Clock
 from fleetmend.errors import StoreError, StreamError
@@ -17,6 +17,7 @@ from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.snapshots import Snapshot, SnapshotStore
 from fleetmend.settings.streams import TickSettings
 from fleetmend.streams.deadletter import dead_letter
+from fleetmend.streams.fence import FRESH_S, Fence
 from fleetmend.streams.lane import Arrival, LaneState
 from fleetmend.streams.lost import offsets_lost
 from fleetmend.streams.merge import Merge
@@ -59,6 +60,7 @@ class FoldPorts:
     dead_letters: DeadLetters
     clock: Clock
     ticks: TickSettings
+    fence: Fence
 
 
 class FoldRun:
@@ -91,6 +93,8 @@ class FoldRun:
         self._unshown: deque[tuple[TopicPartition, Arrival]] = deque()
         self._cut_due: Cut | None = None
         """Decided, not yet known to be in the log."""
+        self._cut_written: Cut | None = None
+        """In the log, not yet known to count: another runner may have claimed the fold before."""
         self._due: list[Outgoing] = []
         """Outputs, not yet known to be in the log."""
         self._folded: Cut | None = None
@@ -167,6 +171,7 @@ class FoldRun:
     def _show(self) -> None:
         """The express lane: show the stage what has come, before its tick, and publish at once."""
         while self._unshown:
+            self._ports.fence.check(older_than_s=FRESH_S)
             place, arrival = self._unshown.popleft()
             record = arrival.record
             if record is None or isinstance(record.payload, Mark):
@@ -197,9 +202,10 @@ class FoldRun:
                 return False
             self._go_live()
         self._show()
-        self._cut_due = self._merge.next_cut(self._now_s())
-        if self._cut_due is None:
+        cut = self._merge.next_cut(self._now_s())
+        if cut is None:
             return False
+        self._cut_due = replace(cut, runner=self._ports.fence.runner)
         self._flush()
         return True
 
@@ -224,7 +230,10 @@ class FoldRun:
             self._due = []
         if self._cut_due is not None:
             log.append([Outgoing(Topic.TICKS, self._stage.name, self._cut_due)])
-            cut, self._cut_due = self._cut_due, None
+            self._cut_written, self._cut_due = self._cut_due, None
+        if self._cut_written is not None:
+            self._ports.fence.confirm(self._cut_written)
+            cut, self._cut_written = self._cut_written, None
             self._fold(cut)
             if self._due:
                 log.append(self._due)
@@ -265,7 +274,7 @@ class FoldRun:
         log = self._ports.log
         try:
             if self._live:
-                self._cuts_from = log.end(self._topics.ticks)
+                self._cuts_from = self._ports.fence.position
                 self._outputs_from = {str(p): log.end(p) for p in self._topics.outputs}
             place = Place(
                 cut=cut,

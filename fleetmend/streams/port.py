@@ -13,10 +13,10 @@ from fleetmend.model.events import Event
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
 from fleetmend.model.samples import SampleBatch
-from fleetmend.model.ticks import Cut, Mark
+from fleetmend.model.ticks import Claim, Cut, Mark
 from fleetmend.streams.topics import Topic
 
-Payload = SampleBatch | Event | TopologyChange | Finding | Incident | Cut | Mark
+Payload = SampleBatch | Event | TopologyChange | Finding | Incident | Cut | Claim | Mark
 """What a record can carry once decoded."""
 
 

@@ -11,7 +11,7 @@ from typing import cast
 from pydantic import TypeAdapter, ValidationError
 
 from fleetmend.errors import BadInput, StreamError
-from fleetmend.model.ticks import Cut, Mark
+from fleetmend.model.ticks import Claim, Cut, Mark
 from fleetmend.ports.snapshots import SnapshotStore
 from fleetmend.streams.codec import decode
 from fleetmend.streams.lane import LaneState
@@ -37,7 +37,8 @@ class Place:
     lanes: dict[str, LaneState]
     """By `topic/partition`."""
     cuts_from: int
-    """Offset in `ticks` from which later cuts lie."""
+    """Offset in `ticks` from which later cuts lie. Up to there the fold was held by the runner of
+    `cut`."""
     outputs_from: dict[str, int]
     """Offsets in the output topic from which later marks lie."""
     lost_tick: int | None = None
@@ -111,7 +112,7 @@ def find_start(log: Log, snapshots: SnapshotStore, topics: FoldTopics, *, rebuil
     began = {place: log.begin(place) for place in topics.inputs}
     place, state = _saved(snapshots, topics.fold)
     if place is not None and not rebuild and _readable(place, began, targets):
-        cuts = _cuts(log, topics, first=place.cuts_from, after=place.cut.tick)
+        cuts = _cuts(log, topics, first=place.cuts_from, after=place.cut)
         if all(_reachable(logged.cut, targets) for logged in cuts):
             return Start(
                 place=place,
@@ -183,19 +184,24 @@ def _lost_tick(place: Place | None, cuts: Sequence[LoggedCut]) -> int:
     return max(ticks, default=0)
 
 
-def _cuts(log: Log, topics: FoldTopics, *, first: int, after: int | None) -> list[LoggedCut]:
-    """The fold's cuts after tick `after`. A tick that was cut twice (an append that was tried
-    again, a runner that did not know it was replaced) counts as it was cut first."""
+def _cuts(log: Log, topics: FoldTopics, *, first: int, after: Cut | None) -> list[LoggedCut]:
+    """The fold's cuts after `after`, without those of runners that had been replaced. A tick that
+    was cut twice (an append that was tried again) counts as it was cut first."""
     found: list[LoggedCut] = []
-    newest = -math.inf if after is None else after
-    for raw in _records(log, topics.ticks, first=first, kind="Cut"):
+    newest = -math.inf if after is None else after.tick
+    holder = "" if after is None else after.runner
+    for raw in _records(log, topics.ticks, first=first, kinds=("Cut", "Claim")):
         try:
-            cut = decode(raw).payload
+            payload = decode(raw).payload
         except BadInput:
             continue
-        if isinstance(cut, Cut) and cut.fold == topics.fold and cut.tick > newest:
-            newest = cut.tick
-            found.append(LoggedCut(cut, raw.offset, raw.append_s))
+        match payload:
+            case Claim() if payload.fold == topics.fold:
+                holder = payload.runner
+            case Cut() if payload.fold == topics.fold and payload.tick > newest:
+                if not holder or payload.runner == holder:
+                    newest = payload.tick
+                    found.append(LoggedCut(payload, raw.offset, raw.append_s))
     return found
 
 
@@ -205,7 +211,7 @@ def _published(log: Log, topics: FoldTopics, outputs_from: dict[str, int]) -> in
     for place in topics.outputs:
         tick = -1
         first = outputs_from.get(str(place), 0)
-        for raw in _records(log, place, first=first, kind="Mark"):
+        for raw in _records(log, place, first=first, kinds=("Mark",)):
             try:
                 mark = decode(raw).payload
             except BadInput:
@@ -216,8 +222,10 @@ def _published(log: Log, topics: FoldTopics, outputs_from: dict[str, int]) -> in
     return min(newest, default=-1)
 
 
-def _records(log: Log, place: TopicPartition, *, first: int, kind: str) -> Iterator[RawRecord]:
-    """All records of one kind from `first` (or the oldest there is) to the end as it is now."""
+def _records(
+    log: Log, place: TopicPartition, *, first: int, kinds: Sequence[str]
+) -> Iterator[RawRecord]:
+    """All records of these kinds from `first` (or the oldest there is) to the end as it is now."""
     position, end = max(first, log.begin(place)), log.end(place)
     empty = 0
     while position < end:
@@ -227,5 +235,5 @@ def _records(log: Log, place: TopicPartition, *, first: int, kind: str) -> Itera
             raise StreamError(f"stays silent before offset {end}", where=str(place))
         for raw in found:
             position = raw.offset + 1
-            if raw.headers.get("kind") == kind:
+            if raw.headers.get("kind") in kinds:
                 yield raw

@@ -13,6 +13,7 @@ from fleetmend.errors import OffsetsLost, StreamError
 from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.snapshots import SnapshotStore
 from fleetmend.settings.streams import TickSettings
+from fleetmend.streams.fence import Fence
 from fleetmend.streams.fold_run import FoldPorts, FoldRun, RunnerStats
 from fleetmend.streams.port import Log
 from fleetmend.streams.recovery import find_start, fold_topics
@@ -22,7 +23,8 @@ from fleetmend.streams.topics import Topic
 
 
 class StageRunner:
-    """One stage on one log. Not for several threads; only one runner of a fold at a time."""
+    """One stage on one log. Not for several threads. Of several runners of one fold the one that
+    started last goes on, and the others raise FenceLost for ever."""
 
     def __init__(
         self,
@@ -34,15 +36,18 @@ class StageRunner:
         dead_letters: DeadLetters,
         clock: Clock,
         ticks: TickSettings,
+        runner: str = "",
     ) -> None:
         """`stage` as it is now is the state to begin from; `output` is the topic that gets its
-        marks. Nothing is read before the first `step`."""
+        marks. `runner` is a name that no other runner of the fold ever has; empty where there can
+        be no other. Nothing is read before the first `step`."""
         self.stats = RunnerStats()
         self._stage = stage
         # As bytes: a stage may go on with the very arrays that it restored.
         self._empty = pack(None, stage.snapshot())
-        self._ports = FoldPorts(log, snapshots, dead_letters, clock, ticks)
         self._topics = fold_topics(log, stage.name, stage.inputs, output)
+        fence = Fence(log, self._topics.ticks, fold=stage.name, runner=runner, clock=clock)
+        self._ports = FoldPorts(log, snapshots, dead_letters, clock, ticks, fence)
         self._run: FoldRun | None = None
         self._rebuild = False
 
@@ -65,7 +70,8 @@ class StageRunner:
 
         Waits at most `wait_s`, and only when there is nothing to do. After a StreamError the next
         call goes on where this one stopped. Any other error (the stage's own) is passed on as well;
-        then the next call starts again from the last snapshot.
+        then the next call starts again from the last snapshot. FenceLost comes when another runner
+        has taken over, then and at every later call.
         """
         try:
             if self._run is None:
@@ -86,7 +92,8 @@ class StageRunner:
         return self._run is not None and self._run.caught_up()
 
     def _start(self) -> FoldRun:
-        """Find out where to go on, and make the stage what it was there."""
+        """Claim the fold, find out where to go on, and make the stage what it was there."""
+        self._ports.fence.take()
         start = find_start(
             self._ports.log, self._ports.snapshots, self._topics, rebuild=self._rebuild
         )

@@ -16,7 +16,7 @@ from fleetmend.model.incidents import (
     Severity,
 )
 from fleetmend.model.samples import SampleBatch
-from fleetmend.model.ticks import Cut, Mark
+from fleetmend.model.ticks import Claim, Cut, Mark
 from fleetmend.streams.port import Payload, RawRecord
 from fleetmend.streams.topics import Topic
 
@@ -98,7 +98,9 @@ FIXED: dict[str, Payload] = {
         positions={"events/0": 3, "samples/1": 17},
         reached_s=1_800_000_001.2,
         idle=("events/3",),
+        runner="detector-0-1-5f1c09aa",
     ),
+    "claim": Claim(fold="detection", runner="detector-0-1-5f1c09aa", at_s=1_800_000_000.3),
     "mark": Mark(producer="collector", at_s=1_800_000_000.4),
 }
 
@@ -181,9 +183,11 @@ cuts = st.builds(
     positions=st.dictionaries(names, st.integers(0, 2**60)),
     reached_s=times,
     idle=st.lists(names, max_size=3).map(tuple),
+    runner=st.just("") | names,
 )
+claims = st.builds(Claim, fold=names, runner=names, at_s=times)
 marks = st.builds(Mark, producer=names, at_s=times, tick=st.integers(-1, 2**40))
-plain_payloads = events | changes | findings | cuts | marks
+plain_payloads = events | changes | findings | cuts | claims | marks
 
 
 def raw(

@@ -17,7 +17,7 @@ from fleetmend.model.events import Event, EventType
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
 from fleetmend.model.samples import SampleBatch
-from fleetmend.model.ticks import Mark
+from fleetmend.model.ticks import Cut, Mark
 from fleetmend.streams.cloudevents import rfc3339, unix_s
 from fleetmend.streams.codec import RECORD_BYTES_MAX, decode, encode
 from fleetmend.streams.columns import decode_samples, encode_samples
@@ -68,6 +68,17 @@ def test_what_an_earlier_version_wrote_is_still_read(name: str) -> None:
     else:
         assert back == want
         assert encode(want).value == file.read_bytes(), "the wire form changed: raise `schema`"
+
+
+def test_a_cut_from_before_there_were_claims_is_still_read() -> None:
+    encoded = encode(FIXED["cut"])
+    old = encoded.value.replace(b',"runner":"detector-0-1-5f1c09aa"', b"")
+    assert old != encoded.value
+
+    back = decode(raw(encoded.headers, old)).payload
+
+    assert isinstance(back, Cut)
+    assert back.runner == ""
 
 
 @given(st.binary(max_size=400), st.sampled_from(sorted({type(p).__name__ for p in FIXED.values()})))
