@@ -1,7 +1,8 @@
 """From opinions to findings: opens, lets grow, closes after a quiet time.
 
 A finding keeps the id of its opening for life. A record is published when there is something new to
-say (a symptom, another reason, clearly more confidence), not each tick. Called by the stage last.
+say (a symptom, another reason, clearly more confidence) and once a day, not each tick. Called by
+the stage last.
 """
 
 from collections.abc import Iterable
@@ -18,6 +19,9 @@ from fleetmend.streams.stage import Json
 
 _MORE_SURE = 0.1
 """Rise of confidence that is worth a record."""
+_SAID_AGAIN_S = 86_400.0
+"""An open finding is said again daily: the log forgets records after a week, and who starts from
+its oldest must find whatever is still open."""
 _ANNOUNCED_S = 60.0
 """How long after an opening an announcement of the same may still have crossed it."""
 _DETAIL_MAX = 200
@@ -86,7 +90,7 @@ class Lifecycle:
         before = living.finding
         after = _merged(before, opinion)
         records = []
-        if _news(before, after):
+        if _news(before, after) or now.end_s - before.at_s >= _SAID_AGAIN_S:
             living.finding = _at(after, now, FindingState.OPEN)
             records.append(living.finding)
         else:

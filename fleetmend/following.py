@@ -11,7 +11,7 @@ from fleetmend.errors import OffsetsLost
 from fleetmend.model.entities import EntityId, TopologyChange
 from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.streams.port import Log
-from fleetmend.streams.reader import Reader
+from fleetmend.streams.reader import POLL_RECORDS, Reader
 from fleetmend.streams.topics import Topic
 from fleetmend.views.topology import TopologyView
 
@@ -25,6 +25,8 @@ class FleetFollower:
         places = {place: log.begin(place) for place in log.partitions(Topic.TOPOLOGY)}
         self.losses = 0
         """Times that the log no longer held what was to be read next."""
+        self.caught_up = False
+        """Whether the last step read to the end of what lay in the log, a moment ago."""
         self._reader = Reader(log, places, dead_letters=dead_letters, clock=clock)
         self._lock = threading.Lock()
         self._known = TopologyView()
@@ -51,6 +53,7 @@ class FleetFollower:
         Where records were lost it goes on from the oldest one: what is known stays known, and
         collectors state it again within a day.
         """
+        self.caught_up = False
         try:
             fetched = list(self._reader.poll())
         except OffsetsLost as lost:
@@ -67,4 +70,5 @@ class FleetFollower:
                 for change in changes:
                     self._known.apply(change)
                 self._shown = None
+        self.caught_up = len(fetched) < POLL_RECORDS
         return len(fetched)

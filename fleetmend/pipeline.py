@@ -147,7 +147,7 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     found: list[Service | Loop] = [Service("fleet", follower.step)]
 
     def sink(name: str) -> ProducerSink:
-        return ProducerSink(_producer(parts, name))
+        return ProducerSink(_producer(parts, name), follower)
 
     if collectors.targets:
         scraper = PrometheusCollector(

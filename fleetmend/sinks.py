@@ -3,10 +3,12 @@
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetmend.clock import Clock
-from fleetmend.model.entities import TopologyChange
+from fleetmend.following import FleetFollower
+from fleetmend.model.entities import EntityId, RelationKind, TopologyChange, TopologyOp
 from fleetmend.model.events import Event
 from fleetmend.model.samples import SampleBatch
 from fleetmend.ports.deadletters import DeadLetter
@@ -20,11 +22,25 @@ LOGGED_CHARS_MAX = 200
 """Of each text of a dead letter: telemetry is hostile, and a node's own log is small."""
 
 
-class ProducerSink:
-    """Implements `collectors.sink.Sink`."""
+RESTATE_S = 86_400.0
+"""Seconds of event time after which a collector states its part of the fleet again. A day: the log
+keeps topology for thirty, and whoever starts from its oldest record must find the whole fleet."""
 
-    def __init__(self, producer: Producer) -> None:
+Fact = tuple[TopologyOp, EntityId, RelationKind | None, str]
+"""What a change is about, without its time and attributes."""
+
+
+class ProducerSink:
+    """Implements `collectors.sink.Sink`. One thread at a time."""
+
+    def __init__(self, producer: Producer, fleet: FleetFollower) -> None:
+        """`fleet` tells what holds now: what another collector has withdrawn is not stated
+        again."""
         self._producer = producer
+        self._fleet = fleet
+        self._stated: set[Fact] = set()
+        """What this collector has said and not taken back."""
+        self._restate_at_s: float | None = None
 
     def samples(self, batch: SampleBatch, node: str) -> None:
         """Samples of one node."""
@@ -36,11 +52,38 @@ class ProducerSink:
 
     def topology(self, change: TopologyChange) -> None:
         """One change of the fleet."""
+        self._note(change)
         self._producer.topology((change,))
 
     def mark(self, at_s: float) -> None:
         """Send what waits, then promise that nothing older follows."""
+        if self._restate_at_s is None:
+            self._restate_at_s = at_s + RESTATE_S
+        if at_s >= self._restate_at_s and self._fleet.caught_up:
+            self._restate_at_s = at_s + RESTATE_S
+            self._restate(at_s)
         self._producer.mark(at_s)
+
+    def _restate(self, at_s: float) -> None:
+        """Say again what holds of what this collector has said, as the whole fleet knows it: for
+        everybody who knows it, nothing changes."""
+        again = [c for c in self._fleet.view.changes(at_s) if _fact(c) in self._stated]
+        self._stated = {_fact(change) for change in again}
+        self._producer.topology(again)
+
+    def _note(self, change: TopologyChange) -> None:
+        match change.op:
+            case TopologyOp.ENTITY | TopologyOp.RELATION | TopologyOp.ALIAS:
+                self._stated.add(_fact(change))
+            case TopologyOp.RELATION_GONE:
+                self._stated.discard(_fact(replace(change, op=TopologyOp.RELATION)))
+            case TopologyOp.ENTITY_GONE:
+                # Its relations are not in the fleet's view any more, which the next round sees.
+                self._stated.discard(_fact(replace(change, op=TopologyOp.ENTITY)))
+
+
+def _fact(change: TopologyChange) -> Fact:
+    return change.op, change.entity, change.relation, change.target
 
 
 class LoggedDeadLetters:

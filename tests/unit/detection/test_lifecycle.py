@@ -109,3 +109,16 @@ def test_it_goes_on_from_a_snapshot_as_if_nothing_had_happened() -> None:
 
     for tick, opinions in ((6, [opinion("b")]), (7, []), (8, []), (9, []), (10, [])):
         assert one.take(opinions, at(tick)) == other.take(opinions, at(tick))
+
+
+def test_what_stays_open_is_said_again_once_a_day() -> None:
+    """The log keeps findings for a week; who starts then must still find it."""
+    life = Lifecycle(quiet_s=200_000.0)
+    (first,) = life.take([opinion()], at(5))
+    day = 86_400
+    assert life.take([opinion()], at(day)) == []
+
+    (again,) = life.take([opinion()], at(day + 6))
+    assert life.take([opinion()], at(day + 7)) == []
+
+    assert again == replace(first, tick=day + 6, at_s=day + 7.2)
