@@ -1,10 +1,12 @@
 """The fleet at this moment, for the console's map: who is there, who is out, who is busy."""
 
+from collections.abc import Iterable
+
 from console.deps import FleetNow
 from fleetmend.clock import Clock
 from fleetmend.following import FleetFollower
-from fleetmend.model.entities import EntityKind
-from fleetmend.model.plans import ActionKind, StepState
+from fleetmend.model.entities import EntityId, EntityKind
+from fleetmend.model.plans import ActionKind, Step, StepRecord, StepState
 from fleetmend.store import Store
 from fleetmend.views.recent import RecentSamples
 from fleetmend.views.topology import TopologyView
@@ -35,15 +37,36 @@ class FleetMap:
         gpus = set(topology.of_kind(EntityKind.GPU))
         since_s = self._recent.newest_s - BUSY_WITHIN_S
         tracks = self._recent.tracks(gpus, {BUSY}, since_s=since_s)
-        busy = {entity: float(values[-1]) for (entity, _), (_, values) in tracks.items()}
-        out = set()
+        busy = {
+            entity: float(values[-1]) for (entity, _), (_, values) in tracks.items() if len(values)
+        }
+        out = frozenset(self._taken() | _unfit(topology))
+        return FleetNow(at_s=self._clock.now_s(), topology=topology, out=out, busy=busy)
+
+    def _taken(self) -> set[EntityId]:
+        """Nodes that sessions of ours have taken out and not given back."""
+        taken: set[EntityId] = set()
         with self._store.reading() as tx:
             for session in tx.sessions.active():
                 plan = tx.plans.get(session.plan, session.plan_version)
-                if plan is None:
-                    continue
-                for step, record in zip(plan.steps, session.steps, strict=True):
-                    if step.action is ActionKind.CORDON and record.state in TAKEN:
-                        out.add(step.target)
-        at_s = self._clock.now_s()
-        return FleetNow(at_s=at_s, topology=topology, out=frozenset(out), busy=busy)
+                if plan is not None:
+                    taken |= _done(plan.steps, session.steps, ActionKind.CORDON)
+                    taken -= _done(plan.give_back, session.give_back, ActionKind.UNCORDON)
+        return taken
+
+
+def _done(
+    steps: Iterable[Step], records: Iterable[StepRecord], action: ActionKind
+) -> set[EntityId]:
+    pairs = zip(steps, records, strict=True)
+    return {s.target for s, record in pairs if s.action is action and record.state in TAKEN}
+
+
+def _unfit(topology: TopologyView) -> set[EntityId]:
+    """Nodes that the cluster itself says take no work, whoever saw to that."""
+    return {
+        node
+        for node in topology.of_kind(EntityKind.NODE)
+        if topology.attributes[node].get("unschedulable") == "true"
+        or topology.attributes[node].get("ready") == "false"
+    }
