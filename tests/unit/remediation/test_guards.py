@@ -240,6 +240,14 @@ def test_two_witnesses_of_one_kind_are_one(seen: set[Witness], enough_for: int) 
         assert (guards.witnesses_missing(asked) is None) is (wanted <= enough_for)
 
 
+def test_a_runbook_may_ask_for_more_witnesses_than_the_effect_does() -> None:
+    cordon = step(ActionKind.CORDON, Effect.REVERSIBLE, witnesses_needed=2)
+    alone = replace(FACTS, witnesses=frozenset({Witness.KERNEL_LOG}))
+
+    assert guards.witnesses_missing(replace(GOOD, step=cordon, facts=alone)) is not None
+    assert guards.witnesses_missing(replace(GOOD, step=cordon)) is None
+
+
 def test_an_engines_own_words_carry_acts_on_that_engine_alone() -> None:
     """Its page and its log are two channels and one source."""
     words = frozenset({Witness.TELEMETRY, Witness.APPLICATION_LOG})
