@@ -22,7 +22,7 @@ from console.auth import Operators
 from console.context import Console, Frame
 from console.deps import ConsoleDeps
 from console.guard import Guard
-from console.limits import RateLimit
+from console.limits import RateLimit, Slots
 from console.live.chain import ChainWatch
 from console.live.changes import Changes
 from console.live.hub import Hub
@@ -65,9 +65,7 @@ def create_app(deps: ConsoleDeps) -> FastAPI:
     if assets.built:
         app.mount("/static", ImmutableFiles(directory=assets.folder))
     app.add_middleware(GZipMiddleware, minimum_size=1024)  # leaves event streams alone
-    app.add_middleware(
-        Guard, settings=deps.settings, clock=deps.clock, answered=console.metrics.answered
-    )
+    app.add_middleware(Guard, settings=deps.settings, answered=console.metrics.answered)
     return app
 
 
@@ -101,7 +99,9 @@ def _console(deps: ConsoleDeps, assets: Assets) -> Console:
             store_ok=lambda: watcher.store_ok,
             chain_whole=lambda: chain.state.breach is None,
         ),
-        logins=RateLimit(settings.logins_per_min, clock),
+        writes=RateLimit(settings.writes_per_min, clock),
+        wrong_tokens=RateLimit(settings.logins_per_min, clock),
+        streams=Slots(most=settings.stream_readers_max, each=settings.stream_readers_each),
     )
 
 

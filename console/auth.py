@@ -1,7 +1,8 @@
-"""Who decides: the operator token, the login cookie, bearer tokens of programs.
+"""Who looks and who decides: tokens, the login cookie, bearer tokens of programs.
 
-The token lies in a file that only the operator can read. A login exchanges it, with a name for the
-audit log, for a signed cookie; nothing is kept on the server, and another token ends every login.
+A token lies in a file that only its owner can read, or is known by its hash from the settings. A
+login exchanges it for a signed cookie with the name for the audit log; nothing is kept on the
+server, and other tokens end every login.
 """
 
 import base64
@@ -15,24 +16,41 @@ from pathlib import Path
 
 from fastapi import Request
 
-from console.problems import Problem
 from fleetmend.clock import Clock
 from fleetmend.errors import SettingsError
-from fleetmend.settings.console import ConsoleSettings
+from fleetmend.settings.console import ConsoleRole, ConsoleSettings
 
 COOKIE = "fleetmend_login"
 NAME_CHARS_MAX = 64
 TOKEN_CHARS_MIN = 16
+API_NAME = "operator (API token)"
+"""What the audit log calls a program that sends the first token."""
+
+
+_RANK = {role: rank for rank, role in enumerate(ConsoleRole)}
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A person (or program) who may decide."""
+    """A person (or program) who is known."""
 
     name: str
     """What the audit log calls them."""
     channel: str
     """`console` or `api`."""
+    role: ConsoleRole
+
+    def may(self, role: ConsoleRole) -> bool:
+        """Whether they may do what this role may."""
+        return _RANK[self.role] >= _RANK[role]
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Whose token it is; without a name they say it when they log in."""
+
+    name: str
+    role: ConsoleRole
 
 
 def ensure_token(path: Path) -> bool:
@@ -55,47 +73,72 @@ class Operators:
         self.open_to_all = settings.auth == "local-demo"
         self._clock = clock
         self._login_s = settings.login_s
-        self._token = b"" if self.open_to_all else _read_token(Path(settings.token_file))
-        self._key = hashlib.blake2b(b"fleetmend login cookie", key=self._token[:64]).digest()
+        self._holders = {p.token_sha256: _Holder(p.name, p.role) for p in settings.people}
+        self._names = {person.name for person in settings.people}
+        # Without a file the key is this process's own: hashes are no secret to sign with.
+        secret = secrets.token_bytes(32)
+        if settings.token_file and not self.open_to_all:
+            secret = _read_token(Path(settings.token_file))
+            self._holders[_digest(secret.decode())] = _Holder("", ConsoleRole.ADMIN)
+        known = " ".join(sorted(self._holders))
+        self._key = hashlib.blake2b(
+            f"fleetmend login cookie {known}".encode(), key=hashlib.sha256(secret).digest()
+        ).digest()
 
     def login(self, name: str, token: str) -> str | None:
-        """The cookie's value for the right token, else None."""
-        if self.open_to_all or not self._is_token(token):
+        """The cookie's value for a right token, else None. A token of one's own has the name."""
+        digest = self._known(token)
+        if self.open_to_all or digest is None:
             return None
-        claim = json.dumps([clean_name(name), self._clock.now_s() + self._login_s])
+        claim = json.dumps([self._named(digest, name), self._clock.now_s() + self._login_s, digest])
         body = base64.urlsafe_b64encode(claim.encode()).decode()
         return f"{body}.{self._sign(body)}"
 
     def who(self, request: Request) -> Operator | None:
-        """Who asks, when it is somebody who may decide."""
+        """Who asks, when it is somebody known."""
         if self.open_to_all:
-            return Operator("local operator", "console")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return Operator("operator (API token)", "api") if self._is_token(token) else None
-        return self._from_cookie(request.cookies.get(COOKIE, ""))
-
-    def require(self, request: Request) -> Operator:
-        """Who asks. Raises Problem 401 when it is nobody who may decide."""
-        operator = self.who(request)
-        if operator is None:
-            problem = Problem(401, "login_needed", "Decisions need the operator token.")
-            problem.headers["www-authenticate"] = "Bearer"
-            raise problem
-        return operator
+            return Operator("local operator", "console", ConsoleRole.ADMIN)
+        token = bearer(request)
+        if token is None:
+            return self._from_cookie(request.cookies.get(COOKIE, ""))
+        digest = self._known(token)
+        if digest is None:
+            return None
+        return Operator(self._named(digest, API_NAME), "api", self._holders[digest].role)
 
     def _from_cookie(self, cookie: str) -> Operator | None:
         body, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign(body).encode()):
             return None
-        name, until_s = json.loads(base64.urlsafe_b64decode(body))
-        return Operator(name, "console") if self._clock.now_s() < until_s else None
+        name, until_s, digest = json.loads(base64.urlsafe_b64decode(body))
+        if self._clock.now_s() >= until_s:
+            return None
+        return Operator(name, "console", self._holders[digest].role)
 
-    def _is_token(self, token: str) -> bool:
-        return hmac.compare_digest(token.strip().encode(), self._token)
+    def _known(self, token: str) -> str | None:
+        """The hash of a right token."""
+        digest = _digest(token)
+        known = [d for d in self._holders if hmac.compare_digest(d, digest)]
+        return known[0] if known else None
+
+    def _named(self, digest: str, said: str) -> str:
+        """The name for the audit log; nobody says a name that somebody else has."""
+        name = self._holders[digest].name or clean_name(said)
+        taken = not self._holders[digest].name and name in self._names
+        return f"{name} (by the first token)" if taken else name
 
     def _sign(self, body: str) -> str:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
+
+
+def bearer(request: Request) -> str | None:
+    """The token that a program sends; None when it sends none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else None
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.strip().encode()).hexdigest()
 
 
 def clean_name(name: str) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 from fastapi import Request
 
-from console.auth import Operators
+from console.auth import Operator, Operators, bearer
 from console.deps import ConsoleDeps
-from console.limits import RateLimit
+from console.limits import RateLimit, Slots
 from console.live.chain import ChainWatch
 from console.live.hub import Hub
 from console.live.watcher import Watcher
@@ -17,6 +17,7 @@ from console.queries import waiting_rows
 from console.templating import Pages
 from fleetmend.errors import FleetError, StoreError
 from fleetmend.ports.halt import HaltState
+from fleetmend.settings.console import ConsoleRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,57 @@ class Console:
     chain: ChainWatch
     watcher: Watcher
     metrics: Metrics
-    logins: RateLimit
+    writes: RateLimit
+    """Changes by one person."""
+    wrong_tokens: RateLimit
+    """Wrong tokens from one address."""
+    streams: Slots
 
     def may_look(self, request: Request) -> None:
         """A dependency of everything that shows. Raises Problem 401."""
         if self.deps.settings.read == "login":
-            self.operators.require(request)
+            self.identify(request)
+
+    def identify(self, request: Request) -> Operator:
+        """Who asks. Raises Problem 401 when it is nobody known, 429 when their address has sent too
+        many wrong tokens."""
+        operator = self.operators.who(request)
+        if operator is None:
+            if bearer(request) is not None:
+                self.wrong_token(request)
+            problem = Problem(401, "login_needed", "This needs a token of this console.")
+            problem.headers["www-authenticate"] = "Bearer"
+            raise problem
+        return operator
+
+    def require(
+        self,
+        request: Request,
+        role: ConsoleRole = ConsoleRole.OPERATOR,
+        *,
+        limited: bool = True,
+    ) -> Operator:
+        """Who asks for a change. Raises Problem 401, 403 for who may not, 429 for who has made too
+        many; `limited` is false for what must never wait."""
+        operator = self.identify(request)
+        if not operator.may(role):
+            said = f"{operator.name} is {operator.role}; this needs {role}."
+            raise Problem(403, "role_needed", said)
+        if limited:
+            _not_too_often(self.writes.admit(operator.name), "Too many changes.")
+        return operator
+
+    def wrong_token(self, request: Request) -> None:
+        """Count a wrong token. Raises Problem 429 when there were too many."""
+        address = request.client.host if request.client else ""
+        _not_too_often(self.wrong_tokens.admit(address), "Too many wrong tokens.")
+
+
+def _not_too_often(wait_s: float, said: str) -> None:
+    if wait_s:
+        problem = Problem(429, "too_many", f"{said} Wait a minute.")
+        problem.headers["retry-after"] = str(int(wait_s) + 1)
+        raise problem
 
 
 class Frame:
@@ -45,17 +91,20 @@ class Frame:
     def __init__(self, deps: ConsoleDeps) -> None:
         self._deps = deps
 
-    def __call__(self) -> dict[str, Any]:
-        """`open_count`, `waiting_count`, `halt`, `store_ok`."""
-        known: dict[str, Any] = {"halt": self._halt(), "store_ok": True}
+    def __call__(self, *, known: bool) -> dict[str, Any]:
+        """`open_count`, `waiting_count`, `halt`, `store_ok`; nothing of it for who is not `known`
+        where only those may look."""
+        if not known and self._deps.settings.read == "login":
+            return {"open_count": 0, "waiting_count": 0, "halt": None, "store_ok": True}
+        frame: dict[str, Any] = {"halt": self._halt(), "store_ok": True}
         try:
             with self._deps.store.reading() as tx:
-                return known | {
+                return frame | {
                     "open_count": tx.incidents.open_count(),
                     "waiting_count": len(waiting_rows(tx)),
                 }
         except StoreError:
-            return known | {"open_count": 0, "waiting_count": 0, "store_ok": False}
+            return frame | {"open_count": 0, "waiting_count": 0, "store_ok": False}
 
     def _halt(self) -> HaltState | None:
         try:

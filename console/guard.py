@@ -1,7 +1,7 @@
 """What every request passes before a route sees it, and every answer on its way out.
 
-Host, cross-site writes, size of the body and rate are judged here, so that no route can forget
-them.
+Host, cross-site writes and size of the body are judged here, so that no route can forget them; how
+often somebody may change something is judged when it is known who they are (`console.context`).
 Plain ASGI: the live stream must not be buffered.
 """
 
@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from console.limits import RateLimit
 from console.problems import Problem, problem_json
-from fleetmend.clock import Clock
 from fleetmend.settings.console import ConsoleSettings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -73,14 +71,11 @@ class _Body:
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(
-        self, app: ASGIApp, *, settings: ConsoleSettings, clock: Clock, answered: Answered
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, settings: ConsoleSettings, answered: Answered) -> None:
         self._app = app
         self._answered = answered
         self._hosts = {host.lower() for host in settings.hosts}
         self._body_max = settings.body_bytes_max
-        self._rate = RateLimit(settings.writes_per_min, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge, then hand on."""
@@ -124,11 +119,6 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._body_max:
             return self._too_large()
-        wait_s = self._rate.admit(scope["client"][0] if scope.get("client") else "")
-        if wait_s:
-            problem = Problem(429, "too_many", "Too many changes from this address.")
-            problem.headers["retry-after"] = str(int(wait_s) + 1)
-            return problem
         return None
 
     def _too_large(self) -> Problem:

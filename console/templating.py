@@ -8,7 +8,7 @@ so far, and sentences composed in Python (`console.present`) are English.
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -18,15 +18,21 @@ from markupsafe import Markup
 
 from console import figures, words
 from console.assets import Assets
-from console.auth import Operators
+from console.auth import Operator, Operators
 from console.names import NameBook
 from fleetmend.clock import Clock
+from fleetmend.settings.console import ConsoleRole
 
 THEMES = frozenset({"dark", "light"})
 THEME_COOKIE = "fleetmend_theme"
 
-Frame = Callable[[], dict[str, Any]]
-"""What every page's frame shows besides the request: counts and the halt."""
+
+class Frame(Protocol):
+    """What every page's frame shows besides the request: counts and the halt."""
+
+    def __call__(self, *, known: bool) -> dict[str, Any]:
+        """For somebody who is known, or not."""
+        ...
 
 
 class Pages:
@@ -53,14 +59,21 @@ class Pages:
     ) -> HTMLResponse:
         """A whole page, or a part of one, with what its frame needs."""
         theme = request.cookies.get(THEME_COOKIE, "")
+        reader = self._operators.who(request)
+
+        def may(role: ConsoleRole) -> Operator | None:
+            return reader if reader is not None and reader.may(role) else None
+
         text = self._env.get_template(template).render(
             theme=theme if theme in THEMES else "",
             path=request.url.path,
-            operator=self._operators.who(request),
+            reader=reader,
+            operator=may(ConsoleRole.OPERATOR),
+            admin=may(ConsoleRole.ADMIN),
             open_to_all=self._operators.open_to_all,
             now_s=self._clock.now_s(),
             in_words=self._names.in_text,
-            **self._frame(),
+            **self._frame(known=reader is not None),
             **context,
         )
         return HTMLResponse(text, status)

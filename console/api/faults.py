@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.context import Console
 from console.pages.fleet import inject
 from fleetmend.ports.faults import FaultOffer, InjectedFault
+from fleetmend.settings.console import ConsoleRole
 
 
 class FaultOrder(BaseModel):
@@ -28,7 +29,7 @@ def routes(console: Console) -> APIRouter:
     @router.post("/faults", status_code=201)
     def make(request: Request, order: FaultOrder) -> InjectedFault:
         """Make one now."""
-        console.operators.require(request)
+        console.require(request, ConsoleRole.ADMIN)
         return inject(console, order.name)
 
     return router

@@ -14,6 +14,7 @@ from console.present.case import read_plans
 from console.problems import Problem
 from fleetmend.model.plans import Approval, Session
 from fleetmend.ports.halt import HaltState
+from fleetmend.settings.console import ConsoleRole
 
 
 class Why(BaseModel):
@@ -47,7 +48,7 @@ def routes(console: Console) -> APIRouter:
         request: Request, plan_id: str, if_match: Annotated[str | None, Header()] = None
     ) -> Approval:
         """Approve the version named by If-Match. 409 when somebody decided first."""
-        operator = console.operators.require(request)
+        operator = console.require(request)
         return decide(console, plan_id, _version(if_match), operator, granted=True)
 
     @router.post("/plans/{plan_id}/deny")
@@ -58,14 +59,14 @@ def routes(console: Console) -> APIRouter:
         if_match: Annotated[str | None, Header()] = None,
     ) -> Approval:
         """Deny the version named by If-Match. 409 when somebody decided first."""
-        operator = console.operators.require(request)
+        operator = console.require(request)
         version = _version(if_match)
         return decide(console, plan_id, version, operator, granted=False, reason=body.reason)
 
     @router.post("/sessions/{session_id}/undo")
     def undo(request: Request, session_id: str, body: Why) -> Session:
         """Give back what a session has taken."""
-        operator = console.operators.require(request)
+        operator = console.require(request)
         return undo_session(console, session_id, operator, body.reason)
 
     @router.get("/halt")
@@ -76,13 +77,13 @@ def routes(console: Console) -> APIRouter:
     @router.post("/halt")
     def halt(request: Request, body: Why) -> HaltState:
         """Stop every side effect."""
-        set_halt(console, console.operators.require(request), body.reason)
+        set_halt(console, console.require(request, limited=False), body.reason)
         return console.deps.decisions.halt_state()
 
     @router.post("/resume")
     def resume(request: Request) -> HaltState:
         """Go on."""
-        lift_halt(console, console.operators.require(request))
+        lift_halt(console, console.require(request, ConsoleRole.ADMIN))
         return console.deps.decisions.halt_state()
 
     return router

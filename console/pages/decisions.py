@@ -13,6 +13,7 @@ from console.notices import failure
 from console.pages.incident import incident_page
 from console.problems import Problem
 from fleetmend.model.plans import Session
+from fleetmend.settings.console import ConsoleRole
 
 _SHOWN = frozenset({409, 412})
 """Refusals that the person should read beside the plan."""
@@ -25,7 +26,7 @@ def routes(console: Console) -> APIRouter:
     def answer(
         request: Request, plan_id: str, version: int, incident: str, *, granted: bool, reason: str
     ) -> Response:
-        operator = console.operators.require(request)
+        operator = console.require(request)
         try:
             decide(console, plan_id, version, operator, granted=granted, reason=reason)
         except Problem as problem:
@@ -62,17 +63,17 @@ def routes(console: Console) -> APIRouter:
         incident: Annotated[str, Form()],
         reason: Annotated[str, Form()] = "",
     ) -> Response:
-        undo_session(console, session_id, console.operators.require(request), reason)
+        undo_session(console, session_id, console.require(request), reason)
         return RedirectResponse(f"/incidents/{incident}?said=undone#plan", 303)
 
     @router.post("/halt")
     def halt(request: Request, reason: Annotated[str, Form()]) -> Response:
-        set_halt(console, console.operators.require(request), reason)
+        set_halt(console, console.require(request, limited=False), reason)
         return RedirectResponse("/actions?said=halted", 303)
 
     @router.post("/resume")
     def resume(request: Request) -> Response:
-        lift_halt(console, console.operators.require(request))
+        lift_halt(console, console.require(request, ConsoleRole.ADMIN))
         return RedirectResponse("/actions?said=resumed", 303)
 
     return router

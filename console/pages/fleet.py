@@ -19,6 +19,7 @@ from console.queries import (
     waiting_rows,
 )
 from fleetmend.ports.faults import InjectedFault
+from fleetmend.settings.console import ConsoleRole
 from fleetmend.store import Transaction
 
 OPEN_SHOWN = 8
@@ -68,7 +69,7 @@ def routes(console: Console) -> APIRouter:
 
     @router.post("/faults")
     def make_fault(request: Request, name: Annotated[str, Form()]) -> Response:
-        console.operators.require(request)
+        console.require(request, ConsoleRole.ADMIN)
         inject(console, name)
         return RedirectResponse("/fleet?said=fault", 303)
 

@@ -59,7 +59,7 @@ def routes(console: Console) -> APIRouter:
 
     @router.post("/incidents/{incident_id}/notes")
     def add_note(request: Request, incident_id: str, text: Annotated[str, Form()]) -> Response:
-        operator = console.operators.require(request)
+        operator = console.require(request)
         if not text.strip():
             raise Problem(422, "empty", "A note needs words.")
         now_s = console.deps.clock.now_s()
@@ -83,7 +83,7 @@ def routes(console: Console) -> APIRouter:
         key: Annotated[str, Form()],
         verdict: Annotated[LabelVerdict, Form()],
     ) -> Response:
-        operator = console.operators.require(request)
+        operator = console.require(request)
         now_s = console.deps.clock.now_s()
         with console.deps.store.transaction() as tx:
             found = tx.incidents.get(incident_id)

@@ -1,4 +1,4 @@
-"""Log in with the operator token, log out."""
+"""Log in with a token, log out."""
 
 from typing import Annotated
 
@@ -7,7 +7,6 @@ from fastapi.responses import RedirectResponse, Response
 
 from console.auth import COOKIE, NAME_CHARS_MAX
 from console.context import Console
-from console.problems import Problem
 
 
 def routes(console: Console) -> APIRouter:
@@ -24,6 +23,7 @@ def routes(console: Console) -> APIRouter:
             name=name[:NAME_CHARS_MAX],
             failed=failed,
             login_s=settings.login_s,
+            own_tokens=bool(settings.people),
         )
 
     @router.get("/login")
@@ -33,16 +33,14 @@ def routes(console: Console) -> APIRouter:
     @router.post("/login")
     def login(
         request: Request,
-        name: Annotated[str, Form()],
         token: Annotated[str, Form()],
+        name: Annotated[str, Form()] = "",
         next: Annotated[str, Form()] = "/incidents",
     ) -> Response:
-        wait_s = console.logins.admit(request.client.host if request.client else "")
-        if wait_s:
-            raise Problem(429, "too_many", "Too many tries. Wait a minute.")
         cookie = console.operators.login(name, token)
         console.metrics.logins.labels("failed" if cookie is None else "ok").inc()
         if cookie is None:
+            console.wrong_token(request)
             return form(request, local_path(next), name, failed=True)
         response = RedirectResponse(local_path(next), 303)
         response.set_cookie(

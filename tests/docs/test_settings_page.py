@@ -6,6 +6,7 @@ import pytest
 
 from fleetmend.settings.alerting import ReceiverSettings
 from fleetmend.settings.collectors import KernelLogSettings, TargetSettings
+from fleetmend.settings.console import PersonSettings
 from fleetmend.settings.page import entries, settings_page
 from fleetmend.settings.remediation import PoolSettings
 from fleetmend.settings.root import Settings
@@ -37,6 +38,7 @@ def test_every_setting_is_documented_under_its_field() -> None:
         (TargetSettings, "collectors.targets[]"),
         (KernelLogSettings, "collectors.kernel_logs[]"),
         (ReceiverSettings, "alerting.receivers[]"),
+        (PersonSettings, "console.people[]"),
         (PoolSettings, "remediation.pools.NAME"),
         (SimulatedPool, "simulator.pools[]"),
     ],

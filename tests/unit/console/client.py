@@ -48,12 +48,13 @@ def bench(
     store: Store | None = None,
     clock: ManualClock | None = None,
 ) -> Bench:
-    """A console in `folder`; decisions need the token `TOKEN` unless the settings say otherwise."""
+    """A console in `folder`: everybody may look, decisions need the token `TOKEN`, unless the
+    settings say otherwise."""
     own_clock = clock or ManualClock(NOW_S)
     own_store = store or open_store(folder, own_clock)
     token = folder / "operator.token"
     token.write_text(TOKEN + "\n")
-    chosen = settings or ConsoleSettings(token_file=str(token))
+    chosen = settings or ConsoleSettings(token_file=str(token), read="open")
     service = decisions(own_store, own_clock)
     deps = ConsoleDeps(chosen, own_clock, own_store, service, fleet=fleet, faults=faults)
     client = TestClient(

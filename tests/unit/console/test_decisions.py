@@ -117,7 +117,7 @@ def test_nobody_decides_without_a_login(filled: Bench, path: str, data: dict[str
 def test_a_wrong_token_is_no_login(fresh: Bench) -> None:
     answer = fresh.client.post("/login", data={"name": "Eve", "token": TOKEN + "x"})
     assert answer.status_code == 401
-    assert "That is not the operator token" in answer.text
+    assert "That is no token of this console" in answer.text
     assert COOKIE not in fresh.client.cookies
 
 
@@ -145,14 +145,6 @@ def test_a_login_leads_nowhere_else(fresh: Bench) -> None:
     for address in ("https://evil.example/", "//evil.example", "/\\evil.example", "evil"):
         data = {"name": "Ana", "token": TOKEN, "next": address}
         assert fresh.client.post("/login", data=data).headers["location"] == "/incidents"
-
-
-def test_logins_are_bounded(fresh: Bench) -> None:
-    tries = [
-        fresh.client.post("/login", data={"name": "Eve", "token": "guess"}).status_code
-        for _ in range(11)
-    ]
-    assert tries == [401] * 10 + [429]
 
 
 def test_the_api_wants_the_version_that_was_seen(fresh: Bench) -> None:
@@ -225,18 +217,6 @@ def test_a_demo_on_loopback_lets_everybody_decide(fresh: Bench, tmp_path: Path) 
 def test_a_demo_on_a_network_is_refused(host: str) -> None:
     with pytest.raises(ValidationError, match="must be loopback"):
         ConsoleSettings(auth="local-demo", host=host)
-
-
-def test_a_console_that_shows_nothing_without_login(empty: Bench, tmp_path: Path) -> None:
-    token = tmp_path / "operator.token"
-    settings = ConsoleSettings(token_file=str(token), read="login")
-    made = bench(tmp_path, settings=settings, store=empty.store, clock=empty.clock)
-    page = made.client.get("/incidents")
-    assert (page.status_code, page.headers["location"]) == (303, "/login?next=/incidents")
-    assert made.client.get("/api/v1/incidents").status_code == 401
-    assert made.client.get("/api/v1/stream").status_code == 401
-    made.login()
-    assert made.client.get("/incidents").status_code == 200
 
 
 @pytest.mark.parametrize("content", [None, "", "short"])
