@@ -373,6 +373,28 @@ def test_a_plan_that_is_only_recommended_holds_nothing(fresh_stores: Iterator[St
     store.close()
 
 
+def test_a_node_that_another_is_about_to_take_is_not_taken(fresh_stores: Iterator[Store]) -> None:
+    """Between its intent and its act the node itself does not say so: the store does."""
+    store = next(fresh_stores)
+    shown = Bench(store, settings=auto(default=PoolSettings(autonomy=Autonomy.RECOMMEND)))
+    first = shown.lost_gpu(incident_id="i-first")
+    shown.work(3.0)
+    second = shown.lost_gpu(incident_id="i-second")
+    shown.work(3.0)
+    with store.transaction() as tx:
+        held = tx.sessions.get(first.id)
+        assert held is not None
+        tx.sessions.renew(held, now_s=shown.clock.now_s(), lease_s=1e6)
+        tx.sessions.hold(held, [node_id(0)])
+
+    acting = Bench(store, clock=shown.clock)
+    acting.work()
+
+    assert acting.cluster.changes == []
+    assert acting.session(second.id).reason == "owned_by_other"
+    store.close()
+
+
 def test_what_has_been_taken_stays_held_when_the_pool_may_act_no_more(bench: Bench) -> None:
     session = bench.lost_gpu(witnesses=(Witness.KERNEL_LOG,))
     bench.work()

@@ -18,6 +18,7 @@ from remediation.gather import Asking, Books, Reading, TakenUnit, facts_for
 from remediation.picture import Picture
 from remediation.plan import plan
 from remediation.policy import policy_from
+from remediation.runbook_files import Runbook
 from remediation.sample import (
     FULL_DEMAND,
     NODES,
@@ -55,6 +56,7 @@ class Asker:
 
     def __init__(self, settings: RemediationSettings | None = None, demand: float = 20.0) -> None:
         self.settings = settings or auto()
+        self.runbooks: dict[str, Runbook] = BY_ID
         self.picture: Picture = sample_picture(self.settings, demand=demand)
         self.incident: Incident = sample_incident(
             cause="gpu_fallen_off_bus",
@@ -76,7 +78,8 @@ class Asker:
         books: Books | None = None,
     ) -> Facts:
         made = self.made()
-        step: Step = next(s for s in made.steps if s.action is action)
+        steps = (*made.steps, *made.give_back)
+        step: Step = next(s for s in steps if s.action is action)
         session = Session(
             "s-1", made.id, 1, "i", made.entity, SessionState.RUNNING, 1, "w", 0.0, (), 0.0, 0.0
         )
@@ -86,7 +89,7 @@ class Asker:
             books or Books(),
             self.picture,
             policy_from(self.settings),
-            BY_ID,
+            self.runbooks,
             HaltState(halted=False),
             NOW_S,
         )
@@ -310,6 +313,25 @@ def test_the_lesser_of_pool_and_runbook_decides(asker: Asker) -> None:
     assert asker.facts().autonomy is Autonomy.AUTO
     assert careful.facts().autonomy is Autonomy.APPROVE
     assert asker.facts().approval_from is Effect.DESTRUCTIVE
+
+    runbook = BY_ID["gpu-fallen-off-bus"]
+    modest = runbook.file.model_copy(update={"autonomy": Autonomy.OBSERVE})
+    asker.runbooks = BY_ID | {runbook.id: replace(runbook, file=modest)}
+    assert asker.facts().autonomy is Autonomy.OBSERVE
+    asker.runbooks = {}
+    assert asker.facts().autonomy is Autonomy.RECOMMEND
+
+
+def test_a_session_that_holds_the_node_and_has_not_marked_it_yet_is_its_owner(
+    asker: Asker,
+) -> None:
+    """What is given back is the object's matter alone."""
+    books = Books(holder="s-2")
+    marked = Reading(True, NodeState("node-0", "1", True, True, (), "s-3", "s-3"))
+
+    assert asker.facts(ActionKind.CORDON, books=books).owner == "s-2"
+    assert asker.facts(ActionKind.CORDON, books=books, reading=marked).owner == "s-3"
+    assert asker.facts(ActionKind.UNCORDON, books=books).owner == ""
 
 
 def test_owner_maintenance_and_platform_are_read_from_where_they_stand(asker: Asker) -> None:
