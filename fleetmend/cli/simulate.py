@@ -64,7 +64,12 @@ def _row(one: Answered, found: Simulated) -> dict[str, Any]:
         "at_s": fault.started_at_s - found.start_s,
         "benign": fault.benign,
         "openings": [
-            {"after_s": o.at_s - fault.started_at_s, "cause": o.cause, "entity": o.entity, "id": o.id}
+            {
+                "after_s": o.at_s - fault.started_at_s,
+                "cause": o.cause,
+                "entity": o.entity,
+                "id": o.id,
+            }
             for o in said
         ],
         "ended_after_s": (
