@@ -18,7 +18,8 @@ q = (1 + min(c, 0.3)) / 2 for what was only learned. Lawful moves of load are in
 What a hypothesis h adds to faults A already assumed is, in natural logarithms,
 
     gain(h | A) = ln(prior / (1 - prior))
-                + sum over seen signs that h expects of  ln L(s | A + h) - ln L(s | A)
+                + sum over seen signs that h expects of  ln L(s | A + h) - ln L(s | A),
+                  of one sign on several entities the greatest
                 + sum over expected signs not seen  of   ln(1 - due * strength), bounded
                 + sum over seen signs it forbids    of   ln(q * likelihood + 1 - q)
                 + ln(change factor) when a change came before that this fault follows.
@@ -36,8 +37,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from rca.evidence import Key
+from rca.knowledge.model import Effect, Expected
 from rca.outlook import Outlook, outlook
+from rca.overload import overload
 from rca.scene import Hypothesis, Scene
 from rca.weights import due_share, fitting, late_weight, log_likelihood, reliability
 
@@ -51,6 +55,8 @@ _LACKING_MOST = 3.5
 detector that misses one misses others as well."""
 _LACKING_DECISIVE = 1.0
 """The same beside a sign that is enough to name the fault."""
+_OUT = ("engine_died", "engine_hung", "probe_failed")
+"""Signs of an engine that serves nothing."""
 _OLD_S = 20.0
 """A forbidden sign older than the fault by this is another story."""
 
@@ -106,13 +112,16 @@ def lasting(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> float:
     """Log-odds from what was seen in time with a fault that began at `onset_s` and is seen still;
     what is missing by now does not count against it."""
     fault = scene.fault(hypothesis)
-    log_odds = math.log(fault.prior / (1.0 - fault.prior))
+    gains: dict[Expected, float] = {}
     for item in outlook(scene, hypothesis).present:
-        weight = fitting(scene, item.seen, item.expected, onset_s)
-        log_odds += log_likelihood(
-            scene, item.seen, 1.0 - weight * item.expected.strength
-        ) - log_likelihood(scene, item.seen, 1.0)
-    return log_odds
+        seen, expected = item.seen, item.expected
+        weight = fitting(scene, seen, expected, onset_s)
+        gain = log_likelihood(scene, seen, 1.0 - weight * expected.strength) - log_likelihood(
+            scene, seen, 1.0
+        )
+        told = gains.get(expected, 0.0)
+        gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
+    return math.log(fault.prior / (1.0 - fault.prior)) + sum(gains.values())
 
 
 def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Key, float]:
@@ -127,7 +136,20 @@ def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Ke
             weight = late_weight(scene, seen.latest_s - onset_s, expected)
             strength = weight * expected.strength
             explained[seen.key] = max(strength, explained.get(seen.key, 0.0))
+    for key, strength in overload(scene, _lost(scene, hypothesis), since_s=onset_s).items():
+        explained[key] = max(strength, explained.get(key, 0.0))
     return explained
+
+
+def _lost(scene: Scene, hypothesis: Hypothesis) -> tuple[EntityId, ...]:
+    """Engines that serve nothing any more if this is the fault: all that it reaches where that is
+    its effect, else those that show it."""
+    fault, root = scene.fault(hypothesis), hypothesis.entity
+    own = kind_of(root) is EntityKind.ENGINE
+    reached = (root,) if own else scene.graph.places(root, fault, EntityKind.ENGINE.value)
+    if fault.effect in (Effect.NO_SERVICE, Effect.GPU_LOST):
+        return reached
+    return tuple(e for e in reached if any((e, sign) in scene.observed for sign in _OUT))
 
 
 def posterior(ranked: Ranked, rivals: Sequence[Ranked]) -> float:
@@ -168,6 +190,7 @@ def _at_onset(
     log_odds = math.log(fault.prior / (1.0 - fault.prior))
     weights: list[tuple[float, Key]] = []
     explains: dict[Key, float] = {}
+    gains: dict[Expected, float] = {}
     decisive = False
     for item in view.present:
         seen, expected = item.seen, item.expected
@@ -177,11 +200,15 @@ def _at_onset(
         gain = log_likelihood(scene, seen, left * (1.0 - strength)) - log_likelihood(
             scene, seen, left
         )
-        log_odds += gain
+        # The same sign on several entities of one kind is one fact: the GPUs of an engine move
+        # together. Where a share of them must show it, each is asked for itself.
+        told = gains.get(expected, 0.0)
+        gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
         explains[seen.key] = max(strength, explains.get(seen.key, 0.0))
         if gain > 0.0:
             weights.append((gain, seen.key))
             decisive |= expected.decisive and weight > 0.5
+    log_odds += sum(gains.values())
     absent, lacking = [], 0.0
     for key, expected in view.missing:
         due = due_share(scene, onset_s, expected)

@@ -373,3 +373,10 @@ def test_one_gpu_of_a_fleet_that_turns_slow_is_no_p0() -> None:
     fold = Fold(racked(4))
     (incident,) = opened(fold, foreign(gpu(0)), *NEIGHBOUR[1:])
     assert incident.severity is Severity.P2
+
+
+def test_one_line_of_the_driver_opens_one_incident_whatever_signs_it_shows() -> None:
+    fold = Fold(single())
+    # 48 stands for a double-bit error and, among the sticky ones, for a reset that is wanted.
+    found = opened(fold, xid(48), xid(94, reason="application_xid"), within=20)
+    assert [incident.causes[0].cause for incident in found] == ["gpu_ecc_contained"]

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from fleetmend.model.entities import EntityKind
+from fleetmend.model.entities import EntityKind, RelationKind
 from fleetmend.model.events import Witness
+from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Severity
 from rca.evidence import Key
 from rca.infer import Ranked, evaluate, explain_away, lasting, posterior, rivals_of, standing
 from rca.knowledge.load import knowledge
-from rca.knowledge.model import Effect, Expected, FaultClass, Forbidden, Knowledge
+from rca.knowledge.model import Effect, Expected, FaultClass, Forbidden, Knowledge, Step
 from rca.scene import Change, Hypothesis, Scene
-from tests.unit.rca.made_up import START_S, finding, gpu, scene, single
+from tests.unit.rca.made_up import START_S, engine, finding, gpu, pair, scene, single
 
 SURE = finding(gpu(0), "xid.31", reason="application_xid", confidence=1.0)
 LEAK = knowledge().signs["xid_page_fault"].leak
@@ -63,6 +64,23 @@ def test_a_certain_sign_adds_the_log_of_noisy_or_over_leak() -> None:
     assert gain(scene(single(), [SURE], known=made(XID))).log_odds == pytest.approx(
         PRIOR + math.log(probability / LEAK)
     )
+
+
+def test_a_sign_on_all_gpus_of_an_engine_is_one_fact() -> None:
+    shown = Expected("gpu_idle", "gpu", 0.8, 0.0, 5.0, decisive=False, share_min=0.0)
+    fault = replace(
+        made(shown).classes["fault"],
+        kinds=frozenset({EntityKind.ENGINE}),
+        spreads=(Step(RelationKind.RUNS_ON, forward=True),),
+    )
+    known = replace(knowledge(), classes={"fault": fault})
+    idle = [finding(gpu(i), "gpu.utilization down", confidence=0.9) for i in range(2)]
+
+    def odds(*seen: Finding) -> float:
+        return evaluate(scene(pair(), seen, known=known), Hypothesis("fault", engine(0))).log_odds
+
+    assert odds(*idle) == pytest.approx(odds(idle[0]))
+    assert odds(*idle) > odds()
 
 
 def test_a_sign_that_is_explained_already_adds_less() -> None:

@@ -189,9 +189,7 @@ def test_a_class_expects_silence_where_it_silences() -> None:
         ("acts.toml", '[explode]\ngpu = ["gpu_idle"]\n', "acts.toml explode"),
     ],
 )
-def test_what_an_act_shows_must_be_known(
-    tmp_path: Path, file: str, text: str, where: str
-) -> None:
+def test_what_an_act_shows_must_be_known(tmp_path: Path, file: str, text: str, where: str) -> None:
     folder = tmp_path / "knowledge"
     with resources.as_file(resources.files("rca.knowledge")) as built:
         shutil.copytree(built, folder)
