@@ -45,17 +45,39 @@ class Line(Protocol):
         ...
 
 
-class OwnLine:
-    """The samples of one entity as they are."""
+class Rates:
+    """Counters as what people read: how much they grew in a second, by source."""
 
-    def __init__(self, entity: EntityId) -> None:
+    def __init__(self) -> None:
+        self._last: dict[EntityId, tuple[float, float]] = {}
+
+    def of(self, source: EntityId, points: Points) -> Points:
+        """The growth per second up to each sample; a fall is a reset, and says nothing."""
+        time_s, value = points
+        if source in self._last:
+            before_s, held = self._last[source]
+            newer = time_s > before_s
+            time_s = np.concatenate(([before_s], time_s[newer]))
+            value = np.concatenate(([held], value[newer]))
+        if len(time_s):
+            self._last[source] = (float(time_s[-1]), float(value[-1]))
+        gap_s, growth = np.diff(time_s), np.diff(value)
+        told = (gap_s > 0) & (growth >= 0)
+        return time_s[1:][told], growth[told] / gap_s[told]
+
+
+class OwnLine:
+    """The samples of one entity as they are, or its counter's rate."""
+
+    def __init__(self, entity: EntityId, *, rates: Rates | None = None) -> None:
         self.sources = frozenset({entity})
+        self._rates = rates
         self._points = _NONE
         self._last_s = -math.inf
 
     def take(self, source: EntityId, points: Points) -> None:
         """Samples, rising in time; what is not newer than the last is left out."""
-        time_s, value = points
+        time_s, value = points if self._rates is None else self._rates.of(source, points)
         newer = time_s > self._last_s
         if newer.any():
             self._last_s = float(time_s[-1])
@@ -75,7 +97,8 @@ class OwnLine:
 class PeerLine:
     """The median over the peers in each second in which any was heard."""
 
-    def __init__(self, peers: Sequence[EntityId]) -> None:
+    def __init__(self, peers: Sequence[EntityId], *, rates: Rates | None = None) -> None:
+        self._rates = rates
         self.sources = frozenset(peers)
         self._raw: list[Points] = []
         self._raw_count = 0
@@ -85,7 +108,7 @@ class PeerLine:
 
     def take(self, source: EntityId, points: Points) -> None:
         """Samples of one peer; those of seconds that have been told already are left out."""
-        time_s, value = points
+        time_s, value = points if self._rates is None else self._rates.of(source, points)
         newer = time_s >= self._settled_s
         if newer.any():
             self._raw.append((time_s[newer], value[newer]))

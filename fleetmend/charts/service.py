@@ -13,13 +13,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fleetmend.charts.lines import Line, OwnLine, PeerLine
-from fleetmend.charts.wanted import CHARTS_MAX, charted_signals, peers_of, pool_of
+from fleetmend.charts.lines import Line, OwnLine, PeerLine, Rates
+from fleetmend.charts.wanted import (
+    CHARTS_MAX,
+    charted_signals,
+    charted_unit,
+    peers_of,
+    pool_of,
+)
 from fleetmend.clock import Clock
 from fleetmend.following import FleetFollower
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident, IncidentStatus
 from fleetmend.signals.catalogue import catalogue
+from fleetmend.signals.records import Shape
 from fleetmend.store import Points, Store, Transaction
 from fleetmend.views.recent import RecentSamples, wanted_rows
 from fleetmend.views.topology import TopologyView
@@ -157,9 +164,12 @@ class EvidenceCharts:
         for entity, signal in pairs:
             pool, peers = pool_of(entity, topology), peers_of(entity, topology)
             alike = {e for e, s in pairs if s == signal}
-            wanted: dict[Key, Line] = {(entity, signal): OwnLine(entity)}
+            counts = catalogue().signal(signal).shape is Shape.COUNTER
+            own = OwnLine(entity, rates=Rates() if counts else None)
+            wanted: dict[Key, Line] = {(entity, signal): own}
             if pool is not None and peers:
-                wanted[pool, signal] = PeerLine([p for p in peers if p not in alike])
+                others = [peer for peer in peers if peer not in alike]
+                wanted[pool, signal] = PeerLine(others, rates=Rates() if counts else None)
             for key, line in wanted.items():
                 if key not in watched.lines and len(watched.lines) < 4 * CHARTS_MAX:
                     watched.lines[key] = line
@@ -197,7 +207,7 @@ class EvidenceCharts:
         if told or places_due:
             with self._store.transaction() as tx:
                 for watched, (entity, signal), _, points in told:
-                    unit = catalogue().signal(signal).unit
+                    unit = charted_unit(catalogue().signal(signal))
                     tx.series.extend(watched.id, entity, signal, points, unit)
                 if places_due:
                     tx.positions.set(CONSUMER, self._recent.oldest())

@@ -6,6 +6,7 @@ Pure; called by the service whenever an incident has changed.
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
 from fleetmend.model.incidents import Evidence, Incident
 from fleetmend.signals.catalogue import catalogue
+from fleetmend.signals.records import Shape, Signal
 from fleetmend.views.topology import TopologyView
 
 CHARTS_MAX = 6
@@ -27,6 +28,11 @@ def charted_signals(incident: Incident) -> list[tuple[EntityId, str]]:
         (again if pair[1] in seen else first).append(pair)
         seen.add(pair[1])
     return [*first, *again][:CHARTS_MAX]
+
+
+def charted_unit(signal: Signal) -> str:
+    """The unit of a signal's chart: counters are shown as rates."""
+    return f"{signal.unit}/s" if signal.shape is Shape.COUNTER else signal.unit
 
 
 def pool_of(entity: EntityId, topology: TopologyView) -> EntityId | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fleetmend.charts.lines import PENDING_MAX, OwnLine, PeerLine
+from fleetmend.charts.lines import PENDING_MAX, OwnLine, PeerLine, Rates
 from fleetmend.store import Points
 from tests.unit.charts.scene import gpu
 
@@ -34,6 +34,22 @@ def test_nothing_after_the_end_is_told() -> None:
     line.take(gpu(0), points((1.0, 10.0), (2.0, 20.0)))
 
     assert line.pending(until_s=1.0, last=True)[0].tolist() == [1.0]
+
+
+def test_a_counter_is_told_as_its_rate_and_a_reset_says_nothing() -> None:
+    line = OwnLine(gpu(0), rates=Rates())
+    line.take(gpu(0), points((1.0, 100.0), (2.0, 150.0)))
+    line.take(gpu(0), points((2.0, 150.0), (4.0, 250.0), (5.0, 10.0), (6.0, 30.0)))
+
+    assert told(line) == [(2.0, 50.0), (4.0, 50.0), (6.0, 20.0)]
+
+
+def test_the_rates_of_peers_are_each_their_own() -> None:
+    line = PeerLine([gpu(1), gpu(2)], rates=Rates())
+    line.take(gpu(1), points((1.0, 1000.0), (2.0, 1010.0)))
+    line.take(gpu(2), points((1.0, 5.0), (2.0, 35.0)))
+
+    assert told(line, last=True) == [(2.0, 20.0)]
 
 
 def test_a_line_that_is_never_written_stays_bounded() -> None:

@@ -1,6 +1,7 @@
 """Which charts an incident wants, and beside whom."""
 
-from fleetmend.charts.wanted import CHARTS_MAX, PEERS_MAX, charted_signals, peers_of
+from fleetmend.charts.wanted import CHARTS_MAX, PEERS_MAX, charted_signals, charted_unit, peers_of
+from fleetmend.signals.catalogue import catalogue
 from fleetmend.views.topology import TopologyView
 from tests.unit.charts.scene import fleet, gpu, incident, piece
 
@@ -15,6 +16,12 @@ def test_a_large_pool_gives_a_bounded_choice() -> None:
 
 def test_an_entity_without_a_pool_has_no_peers() -> None:
     assert peers_of(gpu(0), TopologyView()) == ()
+
+
+def test_the_unit_of_a_counters_chart_is_that_of_its_rate() -> None:
+    signals = catalogue().signals
+    assert charted_unit(signals["engine.generation_tokens"]) == "{token}/s"
+    assert charted_unit(signals["gpu.power"]) == "W"
 
 
 def test_every_signal_is_charted_once_before_any_is_twice() -> None:
