@@ -29,7 +29,7 @@ from console.live.hub import Hub
 from console.live.watcher import Watcher
 from console.metrics import Metrics
 from console.names import NameBook
-from console.pages import audit, decisions, fleet, health, incident, incidents, login
+from console.pages import audit, decisions, fleet, health, incident, incidents, login, rail
 from console.templating import Pages
 
 API = "/api/v1"
@@ -56,7 +56,7 @@ def create_app(deps: ConsoleDeps) -> FastAPI:
     app.state.console = console
     problems.install(app, _problem_page(console))
     looking = [Depends(console.may_look)]
-    for page in (incidents, incident, decisions, fleet, audit):
+    for page in (incidents, incident, decisions, fleet, audit, rail):
         app.include_router(page.routes(console), dependencies=looking)
     for api in (incidents_api, plans_api, audit_api, faults_api, stream):
         app.include_router(api.routes(console), prefix=API, dependencies=looking)

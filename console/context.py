@@ -92,11 +92,12 @@ class Frame:
         self._deps = deps
 
     def __call__(self, *, known: bool) -> dict[str, Any]:
-        """`open_count`, `waiting_count`, `halt`, `store_ok`; nothing of it for who is not `known`
-        where only those may look."""
+        """`may_look`, `open_count`, `waiting_count`, `halt`, `store_ok`; nothing of it for who is
+        not `known` where only those may look."""
+        hidden = {"open_count": 0, "waiting_count": 0, "halt": None, "store_ok": True}
         if not known and self._deps.settings.read == "login":
-            return {"open_count": 0, "waiting_count": 0, "halt": None, "store_ok": True}
-        frame: dict[str, Any] = {"halt": self._halt(), "store_ok": True}
+            return hidden | {"may_look": False}
+        frame = hidden | {"may_look": True, "halt": self._halt()}
         try:
             with self._deps.store.reading() as tx:
                 return frame | {
@@ -104,7 +105,7 @@ class Frame:
                     "waiting_count": len(waiting_rows(tx)),
                 }
         except StoreError:
-            return frame | {"open_count": 0, "waiting_count": 0, "store_ok": False}
+            return frame | {"store_ok": False}
 
     def _halt(self) -> HaltState | None:
         try:

@@ -54,6 +54,7 @@ WAITS_FOR_PERSON = Word("Waits for approval", "circle-pause", "vi")
 NO_AUTOMATION = Word("No repair planned", "circle-dashed", "mut")
 ADVICE_ONLY = Word("Advice only", "bell", "inf")
 PLAN_ONLY = Word("Plan proposed", "list-tree", "inf")
+BEHIND_OTHER = Word("Waits for another repair", "hand", "warn")
 
 STEP: dict[StepState, Word] = {
     StepState.PENDING: Word("not started", "circle-dashed", "mut"),

@@ -13,10 +13,10 @@ from console.notices import Notice, notice
 from console.present.axis import Axis, axis
 from console.present.case import IncidentCase, read_case
 from console.present.causes import cause_key, cause_views
-from console.present.evidence import EvidenceView, evidence_view
+from console.present.evidence import ROWS_SHOWN, Chart, EvidenceView, evidence_view
 from console.present.header import head, touched
 from console.present.plan import NOTHING_PLANNED, plan_view
-from console.present.summary import sentences
+from console.present.summary import checks, sentences
 from console.present.timeline import SHOWN_MAX, timeline
 from console.problems import Problem
 from console.words import ABSTENTION
@@ -149,9 +149,10 @@ def _context(console: Console, request: Request, incident_id: str) -> dict[str, 
         "head": head(case, now_s=now_s),
         "live_tokens": _tokens(case),
         "sentences": sentences(case),
-        "next_check": case.incident.next_check,
+        "checks": checks(case.incident.next_check),
         "abstention": ABSTENTION[case.incident.abstention],
         "evidence": evidence,
+        "rows_shown": ROWS_SHOWN,
         "axis": axis_view,
         "as_table": request.query_params.get("view") == "table",
         "chart_data": chart_data(evidence, axis_view),
@@ -174,9 +175,7 @@ def chart_data(evidence: EvidenceView, axis_view: Axis) -> dict[str, Any]:
         "marks": [{"at": m.at_s, "tone": m.tone} for m in axis_view.marks],
         "charts": [
             {
-                "x": [round(t, 2) for t in row.chart.times_s],
-                "y": [_short(v) for v in row.chart.values],
-                "peers": [_short(v) for v in row.chart.peers],
+                **_points(row.chart),
                 "low": row.chart.low,
                 "high": row.chart.high,
                 "unit": row.chart.unit,
@@ -185,6 +184,26 @@ def chart_data(evidence: EvidenceView, axis_view: Axis) -> dict[str, Any]:
             if row.chart is not None
         ],
     }
+
+
+def _points(chart: Chart) -> dict[str, list[float | None]]:
+    """The points of a chart; where nothing was heard for long, one without a value, so that no line
+    is drawn through silence."""
+    times, values = chart.times_s, chart.values
+    x: list[float | None] = []
+    y: list[float | None] = []
+    peers: list[float | None] = []
+    for i, time_s in enumerate(times):
+        if i in chart.silences:
+            x.append(round((times[i - 1] + time_s) / 2, 2))
+            y.append(None)
+            if chart.peers:
+                peers.append(_short((chart.peers[i - 1] + chart.peers[i]) / 2))
+        x.append(round(time_s, 2))
+        y.append(_short(values[i]))
+        if chart.peers:
+            peers.append(_short(chart.peers[i]))
+    return {"x": x, "y": y, "peers": peers}
 
 
 def _short(value: float) -> float:

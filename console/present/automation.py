@@ -6,6 +6,7 @@ from console.present.case import PlanCase
 from console.words import (
     ADVICE_ONLY,
     AUTOMATION,
+    BEHIND_OTHER,
     NO_AUTOMATION,
     PLAN_ONLY,
     WAITS_FOR_PERSON,
@@ -52,7 +53,7 @@ def automation(found: PlanCase | None) -> Word:
     if found is None:
         return NO_AUTOMATION
     if found.session is None:
-        return PLAN_ONLY
+        return PLAN_ONLY if found.holder is None else BEHIND_OTHER
     if not found.changes:
         return ADVICE_ONLY
     if found.needs_person:

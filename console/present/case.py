@@ -20,7 +20,7 @@ from fleetmend.model.plans import (
     StepState,
     Verdict,
 )
-from fleetmend.store import Label, Note, Series, Transaction
+from fleetmend.store import Label, Note, Series, Transaction, nodes_held_by
 
 AUDIT_MAX = 400
 """Audit records of one incident that a page looks at, the newest."""
@@ -42,6 +42,8 @@ class PlanCase:
     approval: Approval | None
     verdicts: dict[int, Verdict]
     """The last verdict on each step of this version."""
+    holder: Session | None = None
+    """Of a plan without a session: the other session that holds its node."""
 
     def record(self, step: Step) -> StepRecord | None:
         """What is known of a step."""
@@ -165,4 +167,5 @@ def plan_case(tx: Transaction, plan: Plan, session: Session | None) -> PlanCase:
         verdicts={
             v.step: v for v in tx.verdicts.for_plan(plan.id) if v.plan_version == plan.version
         },
+        holder=None if session is not None else tx.sessions.holding(nodes_held_by(plan)),
     )

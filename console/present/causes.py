@@ -12,9 +12,14 @@ from fleetmend.model.incidents import Cause, CauseRole, Evidence
 from fleetmend.store import LabelVerdict
 
 CAUSES_MAX = 12
-UNLIKELY = 0.01
-"""Causes that score less are folded away, but for the first and the roots."""
+SHOWN_MAX = 3
+"""Causes that are shown at once; the rest is folded away."""
+UNLIKELY = 0.05
+"""A cause that scores less is folded away too, unless it comes near to the first."""
+NEAR = 0.5
 ARGUMENTS_MAX = 6
+ARGUMENTS_LATER = 3
+"""Arguments of the causes after the first."""
 _ABSENT = "absent:"
 _METER = {CauseRole.ROOT: "bad", CauseRole.CONTRIBUTING: "warn", CauseRole.CANDIDATE: "inf"}
 
@@ -40,7 +45,8 @@ class CauseView:
     """One row of the card."""
 
     rank: int
-    unlikely: bool
+    folded: bool
+    """True for what is ruled out or far less likely than what is shown."""
     key: str
     """What a form sends instead of telemetry text: a digest of cause and entity."""
     name: str
@@ -53,6 +59,8 @@ class CauseView:
     tone: str
     supports: tuple[Argument, ...]
     contradicts: tuple[Argument, ...]
+    missing: tuple[str, ...]
+    """Symptoms that it would show and that are not seen."""
     path: tuple[Stop, ...]
     verdict: LabelVerdict | None
     """The last word of a person on it."""
@@ -63,18 +71,33 @@ def cause_views(case: IncidentCase) -> tuple[CauseView, ...]:
     """The causes, best first."""
     incident = case.incident
     evidence = {e.id: e for e in incident.evidence}
+    shown = _shown(incident.causes)
     return tuple(
-        _view(case, rank, cause, evidence)
+        _view(case, rank, cause, evidence, folded=cause not in shown)
         for rank, cause in enumerate(incident.causes[:CAUSES_MAX], start=1)
     )
 
 
-def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evidence]) -> CauseView:
+def _shown(causes: tuple[Cause, ...]) -> list[Cause]:
+    """The first, every root, and the few others that come near or matter by themselves."""
+    shown = list(causes[:1])
+    for cause in causes[1:]:
+        near = cause.score >= min(UNLIKELY, NEAR * causes[0].score)
+        wanted = cause.role is not CauseRole.RULED_OUT and near and len(shown) < SHOWN_MAX
+        if cause.role is CauseRole.ROOT or wanted:
+            shown.append(cause)
+    return shown
+
+
+def _view(
+    case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evidence], *, folded: bool
+) -> CauseView:
+    most = ARGUMENTS_MAX if rank == 1 else ARGUMENTS_LATER
     said = [x for x in case.labels if (x.cause, x.entity) == (cause.cause, cause.entity)]
     last = said[-1] if said else None
     return CauseView(
         rank=rank,
-        unlikely=cause.score < UNLIKELY and rank > 1 and cause.role is not CauseRole.ROOT,
+        folded=folded,
         key=cause_key(cause),
         name=humanise(cause.cause),
         where=name_of(cause.entity),
@@ -84,8 +107,14 @@ def _view(case: IncidentCase, rank: int, cause: Cause, evidence: dict[str, Evide
         percent=percent(cause.score),
         score=min(1.0, max(0.0, cause.score)),
         tone=_METER.get(cause.role, "mut"),
-        supports=_arguments(cause.supports, cause, evidence),
-        contradicts=_arguments(cause.contradicts, cause, evidence),
+        supports=_arguments(cause.supports, cause, evidence, most),
+        contradicts=_arguments(
+            tuple(ref for ref in cause.contradicts if not ref.startswith(_ABSENT)),
+            cause,
+            evidence,
+            most,
+        ),
+        missing=_missing(cause.contradicts),
         path=tuple(Stop(kind_word(entity), name_of(entity)) for entity in cause.path),
         verdict=last.verdict if last else None,
         verdict_by=last.by if last else "",
@@ -97,19 +126,23 @@ def cause_key(cause: Cause) -> str:
     return event_id(cause.cause, cause.entity)
 
 
+def _missing(refs: tuple[str, ...]) -> tuple[str, ...]:
+    """Titles of symptoms that should be there, each once, bounded."""
+    absent = (ref.removeprefix(_ABSENT) for ref in refs if ref.startswith(_ABSENT))
+    return tuple(dict.fromkeys(title(name) for name in absent))[:ARGUMENTS_MAX]
+
+
 def _arguments(
-    refs: tuple[str, ...], cause: Cause, evidence: dict[str, Evidence]
+    refs: tuple[str, ...], cause: Cause, evidence: dict[str, Evidence], most: int
 ) -> tuple[Argument, ...]:
-    told = [argument(ref, cause, evidence) for ref in refs[:ARGUMENTS_MAX]]
-    if len(refs) > ARGUMENTS_MAX:
-        told.append(Argument(f"and {len(refs) - ARGUMENTS_MAX} more"))
+    told = [argument(ref, cause, evidence) for ref in refs[:most]]
+    if len(refs) > most:
+        told.append(Argument(f"and {len(refs) - most} more"))
     return tuple(told)
 
 
 def argument(ref: str, cause: Cause, evidence: dict[str, Evidence]) -> Argument:
-    """A reference to evidence, or to a symptom that should be there, in words."""
-    if ref.startswith(_ABSENT):
-        return Argument(f"{title(ref.removeprefix(_ABSENT))} would be expected and is not seen")
+    """A reference to evidence in words."""
     found = evidence.get(ref)
     if found is None:
         return Argument(ref)

@@ -22,7 +22,12 @@ from fleetmend.store import Series
 
 CHARTS_MAX = 6
 ROWS_MAX = 40
+ROWS_SHOWN = 6
+"""Pieces without a chart that are shown at once; the rest is folded away."""
 TWIN_ROWS_MAX = 24
+SILENCE_S_MIN = 10.0
+SILENCE_TIMES = 5.0
+"""A chart's line breaks where points are so many times as far apart as usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Chart:
     values: tuple[float, ...]
     peers: tuple[float, ...]
     """Median of the same signal on the other entities at the same times; empty without peers."""
+    silences: frozenset[int]
+    """Numbers of the points before which nothing was heard for long."""
     low: float | None
     high: float | None
     unit: str
@@ -87,7 +94,7 @@ def evidence_view(case: IncidentCase, *, points_max: int) -> EvidenceView:
     by_key = {(s.entity, s.signal): s for s in case.series}
     charted: list[EvidenceRow] = []
     rest: list[Evidence] = []
-    for piece in sorted(case.incident.evidence, key=lambda e: -e.score):
+    for piece in by_interest(case.incident.evidence):
         # One chart for one series, whatever the number of findings on it.
         series = by_key.pop((piece.entity, piece.symptom), None)
         if series is None or len(series.times_s) < 2 or len(charted) == CHARTS_MAX:
@@ -101,6 +108,15 @@ def evidence_view(case: IncidentCase, *, points_max: int) -> EvidenceView:
         more=max(0, len(rows) - ROWS_MAX),
         peers=any(row.chart and row.chart.peers for row in charted),
     )
+
+
+def by_interest(evidence: tuple[Evidence, ...]) -> list[Evidence]:
+    """The strongest first, but every symptom once before any twice: the second of two like charts
+    tells less than another signal."""
+    strongest = sorted(evidence, key=lambda e: -e.score)
+    first = list({e.symptom: e for e in reversed(strongest)}.values())
+    again = [e for e in strongest if not any(e is one for one in first)]
+    return sorted(first, key=lambda e: -e.score) + again
 
 
 def _number(evidence_id: str) -> tuple[int, str]:
@@ -156,6 +172,7 @@ def _chart(piece: Evidence, series: Series, every: tuple[Series, ...], points_ma
         times_s=at,
         values=shown,
         peers=peer_points,
+        silences=silences(np.asarray(at)),
         low=piece.expected_low,
         high=piece.expected_high,
         unit=unit,
@@ -196,6 +213,16 @@ def thin(values: NDArray[np.float64], points_max: int) -> NDArray[np.intp]:
         kept.add(int(start + stretch.argmin()))
         kept.add(int(start + stretch.argmax()))
     return np.array(sorted(kept), np.intp)
+
+
+def silences(times: NDArray[np.float64]) -> frozenset[int]:
+    """Numbers of the points (of `times`, shape (n,), rising) that come after a silence: much longer
+    than points are usually apart."""
+    gaps = np.diff(times)
+    if not len(gaps):
+        return frozenset()
+    limit_s = max(SILENCE_S_MIN, SILENCE_TIMES * float(np.median(gaps)))
+    return frozenset((np.flatnonzero(gaps > limit_s) + 1).tolist())
 
 
 def _twin(

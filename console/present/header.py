@@ -61,8 +61,8 @@ def head(case: IncidentCase, *, now_s: float) -> Head:
         merged_into=incident.merged_into,
         entity=name_of(incident.entity),
         figures=(
+            _harm(incident),
             _length(incident, now_s),
-            _found(incident),
             _cause(incident),
             _affected(incident),
             _evidence(incident),
@@ -85,21 +85,22 @@ def things(kinds: Counter[str]) -> str:
     return ", ".join(words)
 
 
+def _harm(incident: Incident) -> Figure:
+    word = SEVERITY[incident.severity]
+    return Figure("How bad", word.text, incident.severity_reason or "no limit passed", word.tone)
+
+
 def _length(incident: Incident, now_s: float) -> Figure:
+    found = f"found in {span(max(0.0, incident.opened_at_s - incident.onset_s))}"
     if incident.resolved_at_s is not None:
         length = span(incident.resolved_at_s - incident.opened_at_s)
-        return Figure("Lasted", length, "from opening to resolved", tone="ok")
+        return Figure("Lasted", length, found, tone="ok")
     figure = span(now_s - incident.opened_at_s)
     note = "symptoms gone, still watched"
     if incident.status is IncidentStatus.OPEN:
         findings = incident.open_findings
-        note = f"{findings} finding{'' if findings == 1 else 's'} open now"
+        note = f"{found}, {findings} finding{'' if findings == 1 else 's'} open now"
     return Figure("Open for", figure, note, since_s=incident.opened_at_s)
-
-
-def _found(incident: Incident) -> Figure:
-    delay_s = max(0.0, incident.opened_at_s - incident.onset_s)
-    return Figure("Found in", span(delay_s), "from estimated onset to opening")
 
 
 def _cause(incident: Incident) -> Figure:

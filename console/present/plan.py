@@ -21,6 +21,8 @@ from fleetmend.model.plans import (
     Verdict,
 )
 
+_STATE_ITSELF = "state"
+"""What a step checks that only looks whether the act took: the page says it in words."""
 _NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED})
 HELD = frozenset({SessionState.PROPOSED, SessionState.WAITING})
 _NO_UNDO = OVER | {SessionState.GIVING_BACK, SessionState.COMPENSATING}
@@ -83,6 +85,8 @@ class PlanView:
     state: Word
     reason: str
     session: str
+    behind: str
+    """The incident whose repair must end before this plan can begin; empty when there is none."""
     steps: tuple[StepView, ...]
     give_back: tuple[StepView, ...]
     affects: str
@@ -120,6 +124,7 @@ def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
         # What a held session waits for stands beside its step, by name.
         reason=session.reason if session and not held else "",
         session=session.id if session else "",
+        behind=found.holder.incident if found.holder else "",
         steps=steps,
         give_back=back,
         affects=_affects(open_steps),
@@ -195,7 +200,7 @@ def _undo(steps: tuple[Step, ...]) -> str:
         if s.compensation is None and _changes(s) and s.effect is not Effect.OBSERVE
     ]
     if lasting:
-        words.append(f"{' and '.join(dict.fromkeys(lasting))} stay{'s' * (len(lasting) == 1)} done")
+        words.append(f"{' and '.join(dict.fromkeys(lasting))} cannot be undone")
     return "; ".join(dict.fromkeys(words)) or "nothing to undo"
 
 
@@ -214,7 +219,7 @@ def _step(
         state=STEP[state],
         at_s=record.updated_at_s if record and started else None,
         detail=record.detail if record else "",
-        verify=title(step.verify) if step.verify else "",
+        verify="" if step.verify in ("", _STATE_ITSELF) else title(step.verify),
         timeout=span(step.timeout_s),
         undo=ACTION[step.compensation].lower() if step.compensation else "",
         witnesses=step.witnesses_needed,

@@ -5,6 +5,8 @@ Called for the incident page. A sentence is a row of parts, so that the template
 times and evidence; telemetry text inside a part is escaped there like all text.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,15 +15,19 @@ from console.present.case import IncidentCase
 from console.present.signals import reading_unit, title
 from console.words import ABSTENTION, WITNESS, humanise
 from fleetmend.model.entities import EntityId
+from fleetmend.model.events import Witness
 from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Abstention, Cause, Evidence, Incident, IncidentStatus
 from fleetmend.model.plans import ActionKind, SessionState, Step, StepState
 
+CHECKS_MAX = 4
 CLAIMS_MAX = 4
 """Pieces of evidence told in sentences; the rest is counted and lies in the evidence card."""
 
 
 REFS_MAX = 8
+_NAME = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")
+"""A fault class as the knowledge base names it."""
 
 
 class PartKind(StrEnum):
@@ -83,9 +89,12 @@ def sentences(case: IncidentCase) -> tuple[Sentence, ...]:
 
 def _claims(incident: Incident) -> list[Sentence]:
     firsts: dict[tuple[EntityId, str], Evidence] = {}
-    for piece in sorted(incident.evidence, key=lambda e: -e.score):
+    for piece in sorted(incident.evidence, key=_weight(incident)):
         firsts.setdefault((piece.entity, piece.symptom), piece)
-    strongest = list(firsts.values())[:CLAIMS_MAX]
+    # Of the same symptom on several entities one is told first: the others tell less.
+    each = {e.symptom: e for e in reversed(firsts.values())}.values()
+    weighed = sorted(firsts.values(), key=lambda e: e not in each)
+    strongest = weighed[:CLAIMS_MAX]
     told = [claim(e) for e in sorted(strongest, key=lambda e: e.onset_s)]
     rest = [e for e in incident.evidence if e not in strongest]
     if rest:
@@ -93,6 +102,26 @@ def _claims(incident: Incident) -> list[Sentence]:
         more = f" and {len(rest) - REFS_MAX} more" if len(rest) > REFS_MAX else ""
         told.append((_text("Also seen:"), *refs, _text(f"{more}.")))
     return told
+
+
+def _weight(incident: Incident) -> Callable[[Evidence], tuple[bool, float]]:
+    """What the story is told of: events that speak for the first cause before everything else (an
+    Xid says more than a gauge that fell by much), then by score."""
+    supports = set(incident.causes[0].supports) if incident.causes else set()
+
+    def weight(piece: Evidence) -> tuple[bool, float]:
+        said = piece.direction is Direction.PRESENT and piece.witness is not Witness.SILENCE
+        return (not (said and piece.id in supports), -piece.score)
+
+    return weight
+
+
+def checks(next_check: str) -> tuple[str, ...]:
+    """What to look at next, one thing each, names of faults in plain words; the first is the one to
+    do."""
+    parts = (part.strip() for part in next_check.split(";"))
+    told = [_NAME.sub(lambda found: humanise(found[0]).lower(), part) for part in parts if part]
+    return tuple(part[:1].upper() + part[1:] for part in told[:CHECKS_MAX])
 
 
 def claim(evidence: Evidence) -> Sentence:
@@ -129,6 +158,8 @@ def expected(evidence: Evidence) -> str:
     unit = reading_unit(evidence.symptom, evidence.unit)
     if low is not None and low < 0 <= (high or 0):
         low = None  # no signal goes below zero: the band only says where the top is
+    if unit == "ratio" and low is not None and low < 1 <= (high or 0):
+        high = None  # nor a share above all of it
     if low is None and high is None:
         return ""
     if low is None:

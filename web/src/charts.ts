@@ -5,7 +5,7 @@ import uPlot from "uplot";
 import { color, faded } from "./colors";
 import { clock } from "./times";
 import { showCursor } from "./timeline";
-import { ticks, value } from "./units";
+import { axisWord, rounds, ticks, value } from "./units";
 
 const FONT = "10.5px 'JetBrains Mono Variable', monospace";
 const AXIS_PX = 46;
@@ -13,7 +13,7 @@ const TONES: Record<string, string> = { bad: "--bad", inf: "--inf", ok: "--ok", 
 
 interface Mark { at: number; tone: string }
 interface ChartData {
-  x: number[]; y: number[]; peers: number[];
+  x: number[]; y: (number | null)[]; peers: number[];
   low: number | null; high: number | null; unit: string;
 }
 interface Evidence { from: number; to: number; marks: Mark[]; charts: ChartData[] }
@@ -21,7 +21,7 @@ interface Evidence { from: number; to: number; marks: Mark[]; charts: ChartData[
 const drawn: { chart: uPlot; el: HTMLElement }[] = [];
 
 function bounds(data: ChartData): [number, number] {
-  const all = [...data.y, ...data.peers];
+  const all = [...data.y.filter((v) => v !== null), ...data.peers];
   if (data.low !== null) all.push(data.low);
   if (data.high !== null) all.push(data.high);
   const low = Math.min(...all);
@@ -56,13 +56,32 @@ function backdrop(data: ChartData, marks: Mark[]): (u: uPlot) => void {
   };
 }
 
+/** The unit of the marks, in the corner above them. */
+function corner(word: () => string): (u: uPlot) => void {
+  return ({ ctx, bbox }) => {
+    ctx.save();
+    ctx.font = `${10 * devicePixelRatio}px Inter Variable, sans-serif`;
+    ctx.textBaseline = "top";
+    ctx.textAlign = "left";
+    const [x, y] = [bbox.left + 4 * devicePixelRatio, bbox.top + 1 * devicePixelRatio];
+    const width = ctx.measureText(word()).width;
+    ctx.globalAlpha = 0.75; // lines pass below the word and stay visible
+    ctx.fillStyle = color("--p");
+    ctx.fillRect(x, y, width + 4 * devicePixelRatio, 12 * devicePixelRatio);
+    ctx.globalAlpha = 1;
+    ctx.fillStyle = color("--t3");
+    ctx.fillText(word(), x + 2 * devicePixelRatio, y + 1 * devicePixelRatio);
+    ctx.restore();
+  };
+}
+
 function readout(el: HTMLElement, data: ChartData): (u: uPlot) => void {
   const val = el.closest(".strip")?.querySelector<HTMLElement>(".val");
   const still = val?.textContent ?? "";
   const calm = val?.className ?? "";
   return (u) => {
     const i = u.cursor.idx;
-    const y = i === null || i === undefined ? undefined : data.y[i];
+    const y = i === null || i === undefined ? undefined : data.y[i] ?? undefined;
     if (!val) return;
     const odd = y !== undefined && ((data.low !== null && y < data.low) || (data.high !== null && y > data.high));
     val.textContent = y === undefined ? still : value(y, data.unit);
@@ -75,6 +94,8 @@ function draw(el: HTMLElement, data: ChartData, all: Evidence, last: boolean, la
   const read = readout(el, data);
   const cursorTime = document.getElementById("cursor-time");
   const axis = { stroke: color("--t3"), font: FONT, ticks: { show: false }, gap: 4, grid };
+  const steps = rounds(data.unit);
+  let word = "";
   const plot = new uPlot({
     width: el.clientWidth,
     height: el.clientHeight,
@@ -90,12 +111,24 @@ function draw(el: HTMLElement, data: ChartData, all: Evidence, last: boolean, la
     axes: [
       {
         ...axis, size: last ? 24 : 0, space: 74, incrs: [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600],
-        values: (_, at) => at.map((t) => (last ? clock(t * 1000, (at[1] ?? 60) - (at[0] ?? 0) < 60) : "")),
+        values: (_, at) => {
+          const seconds = (at[1] ?? 60) - (at[0] ?? 0) < 60;
+          // A time at the very end would be cut off by the edge of the card.
+          const room = all.to - 0.035 * (all.to - all.from);
+          return at.map((t) => (last && t < room ? clock(t * 1000, seconds) : ""));
+        },
       },
-      { ...axis, size: AXIS_PX, space: 22, values: (_, at) => ticks(at, data.unit) },
+      {
+        ...axis, size: AXIS_PX, space: 22, ...(steps && { incrs: steps }),
+        values: (_, at) => {
+          word = axisWord(at, data.unit);
+          return ticks(at, data.unit);
+        },
+      },
     ],
     hooks: {
       drawClear: [backdrop(data, all.marks)],
+      draw: [corner(() => word)],
       setCursor: [(u) => {
         read(u);
         const left = u.cursor.left ?? -1;

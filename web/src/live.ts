@@ -38,7 +38,8 @@ function concern(kind: string, told: Told): void {
 }
 
 function open(): void {
-  if (source || paused || document.hidden) return;
+  // Where nobody may look without a token the page has no chip, and the stream would be refused.
+  if (source || paused || document.hidden || !document.getElementById("live-chip")) return;
   source = new EventSource("/api/v1/stream");
   const hear = (event: MessageEvent<string>): Told => {
     heardMs = Date.now();

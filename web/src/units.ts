@@ -33,14 +33,30 @@ export function value(v: number, unit: string): string {
   return `${plain(v)} ${unitWord(unit)}`.trim();
 }
 
-/** Marks of an axis: short, all in one size. */
+/** What the marks of an axis are counted in: how much one is, and the word for it. */
+function scale(top: number, unit: string): [number, string] {
+  if (unit === "ratio") return [0.01, "%"];
+  if (unit === "s" && top < 1) return [1e-3, "ms"];
+  if (unit === "By" || unit === "By/s") {
+    const step = IEC.find(([size]) => top >= size);
+    return step ? [step[0], step[1] + unit.slice(2)] : [1, `B${unit.slice(2)}`];
+  }
+  const step = top >= 1e4 ? SI.find(([size]) => top >= size) : undefined;
+  return step ? [step[0], step[1] + unitWord(unit)] : [1, unitWord(unit)];
+}
+
+/** Marks of an axis: plain numbers, all of one size; `axisWord` says of what. */
 export function ticks(at: number[], unit: string): string[] {
-  const top = Math.max(...at.map(Math.abs));
-  const cut = (v: number): string => String(Number(v.toPrecision(4)));
-  if (unit === "ratio") return at.map((v) => `${cut(v * 100)}%`);
-  if (unit === "s" && top < 1) return at.map((v) => (v === 0 ? "0" : `${cut(v * 1e3)}ms`));
-  const steps = unit.startsWith("By") ? IEC : SI;
-  const step = steps.find(([size]) => top >= size && (size >= 1e4 || unit.startsWith("By") || top >= 1e4));
-  if (step) return at.map((v) => (v === 0 ? "0" : `${cut(v / step[0])}${step[1].replace("iB", "")}`));
-  return at.map((v) => cut(v));
+  const [size] = scale(Math.max(...at.map(Math.abs)), unit);
+  return at.map((v) => String(Number((v / size).toPrecision(4))));
+}
+
+/** The unit of the marks of an axis. */
+export function axisWord(at: number[], unit: string): string {
+  return scale(Math.max(...at.map(Math.abs)), unit)[1];
+}
+
+/** Distances between marks that give round numbers, where tens do not: bytes. */
+export function rounds(unit: string): number[] | undefined {
+  return unit.startsWith("By") ? Array.from({ length: 60 }, (_, power) => 2 ** power) : undefined;
 }

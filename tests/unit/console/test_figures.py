@@ -11,7 +11,8 @@ from console import words
 from console.assets import STATIC
 from console.figures import name_of, plain, quantity, span
 from console.present.automation import REFUSAL
-from console.present.evidence import thin
+from console.present.evidence import silences, thin
+from console.present.summary import checks
 from console.words import humanise, shorten
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import EntityId
@@ -47,6 +48,28 @@ def test_a_quantity_is_written_as_people_write_it(
     value: float | None, unit: str, text: str
 ) -> None:
     assert quantity(value, unit) == text
+
+
+def test_a_line_breaks_where_nothing_was_heard() -> None:
+    every_second = [float(t) for t in range(20)]
+
+    assert silences(np.array([*every_second, 60.0, 61.0])) == {20}
+    assert silences(np.array(every_second)) == frozenset()
+    assert silences(np.array([0.0, 60.0, 120.0, 190.0])) == frozenset()  # this one is slow
+    assert silences(np.array([1.0])) == frozenset()
+
+
+def test_the_next_checks_are_one_thing_each_in_plain_words() -> None:
+    told = checks(
+        "take a stack dump; to tell rank_hang from engine_hang see whether it is idle: it speaks "
+        "for rank_hang;"
+    )
+
+    assert told == (
+        "Take a stack dump",
+        "To tell rank hang from engine hang see whether it is idle: it speaks for rank hang",
+    )
+    assert checks("") == ()
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True), st.text(max_size=50))
