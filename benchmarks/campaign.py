@@ -30,6 +30,7 @@ PARTS = (
     Part("exposition", ("-m", "benchmarks.exposition")),
     Part("streams", ("-m", "benchmarks.streams")),
     Part("quality", ("-m", "benchmarks.quality")),
+    Part("closed_loop", ("-m", "benchmarks.closed_loop")),
     Part("cordon", ("-m", "benchmarks.cordon")),
     Part(
         "kills",
