@@ -6,7 +6,7 @@ hears of an incident's opening first and of its end last, and of nothing twice.
 
 from dataclasses import dataclass
 
-from fleetmend.model.incidents import Incident, IncidentStatus, Severity
+from fleetmend.model.incidents import ENDED_INCIDENTS, Incident, Severity
 from fleetmend.model.notifications import NotifyReason
 from fleetmend.store import Notice
 
@@ -54,7 +54,7 @@ def is_sent(reason: NotifyReason) -> bool:
 
 def is_over(incident: Incident) -> bool:
     """Resolved, or carried on by another incident."""
-    return incident.status in (IncidentStatus.RESOLVED, IncidentStatus.MERGED)
+    return incident.status in ENDED_INCIDENTS
 
 
 def cause_of(incident: Incident) -> str:

@@ -37,11 +37,12 @@ def main() -> None:
             for one in judged.answered
             for opening in sorted((*one.right, *one.misnamed), key=lambda o: o.at_s)
         ]
-        row = {
+        false_about = [opening.cause or "none" for opening in judged.false]
+        row: dict[str, Any] = {
             "fault": name or "calm",
             **judged.figures(),
             "said": said,
-            "false_about": [o.cause or "none" for o in judged.false],
+            "false_about": false_about,
             "wrong_about": [act.action for act in judged.wrong_acts],
             "served_share": round(found.served_share, 5),
         }
@@ -49,7 +50,7 @@ def main() -> None:
         print(
             f"{row['fault']:24} found {row['found']} named first {row['named_first']} "
             f"openings {row['openings']} false {row['false']} wrong acts {row['wrong_acts']}  "
-            f"{', '.join(said)} | {', '.join(row['false_about'])}",
+            f"{', '.join(said)} | {', '.join(false_about)}",
             flush=True,
         )
     total = Counter[str]()

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityId, key_of, kind_of
 from fleetmend.model.events import event_id
-from fleetmend.model.incidents import Abstention, Cause, CauseRole, Incident, IncidentStatus
+from fleetmend.model.incidents import (
+    ENDED_INCIDENTS,
+    Abstention,
+    Cause,
+    CauseRole,
+    Incident,
+)
 from fleetmend.model.plans import Effect, Plan, Step
 from fleetmend.views.topology import TopologyView
 from remediation.expressions import ITEMS_MAX, Expression, Value
@@ -22,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 CALM_S = "calm_s"
 """Parameter of a step that gives back: seconds for which the incident must have been over."""
-
-OVER = frozenset({IncidentStatus.RESOLVED, IncidentStatus.MERGED})
 
 
 def plan(
@@ -43,7 +47,7 @@ def plan(
     is one higher. A diagnosis that has come into doubt keeps the plan that there is: what was done
     stays done until another cause is named, and admission stops the rest (`remediation.gather`).
     """
-    if incident.status in OVER:
+    if incident.status in ENDED_INCIDENTS:
         return None
     cause = leading_cause(incident)
     if previous is not None and not renew and is_undecided(incident):

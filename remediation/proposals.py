@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.events import event_id
-from fleetmend.model.incidents import Incident, IncidentStatus
+from fleetmend.model.incidents import ENDED_INCIDENTS, Incident, IncidentStatus
 from fleetmend.model.plans import Plan, Session, SessionState
 from fleetmend.store import Transaction, nodes_held_by
 from fleetmend.views.topology import TopologyView
 from remediation.ledger import Detail
-from remediation.plan import OVER, plan
+from remediation.plan import plan
 from remediation.reasons import ENDED_BY_PERSON, Why
 from remediation.runbook_files import Runbook
 from remediation.session import check_session, has_taken, is_over
@@ -52,7 +52,7 @@ class Proposals:
 
     def propose(self, tx: Transaction, incident: Incident, *, now_s: float) -> bool:
         """The plan that answers the incident now, and its session. Returns like `keep`."""
-        if incident.status in OVER:
+        if incident.status in ENDED_INCIDENTS:
             return False
         sessions = tx.sessions.for_incident(incident.id)
         newest = tx.plans.get(plan_id(incident.id))

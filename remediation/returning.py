@@ -9,12 +9,11 @@ from dataclasses import replace
 
 from fleetmend.errors import PortRefused
 from fleetmend.model.audit import AuditVerb
-from fleetmend.model.incidents import IncidentStatus
+from fleetmend.model.incidents import ENDED_INCIDENTS, IncidentStatus
 from fleetmend.model.plans import SessionState, StepState
 from remediation.actions.base import Look, Seen
 from remediation.forward import let_go
 from remediation.plan import CALM_S
-from remediation.plan import OVER as INCIDENT_OVER
 from remediation.reasons import LET_GO, Why
 from remediation.session import TAKES, next_step, record_of, to_compensate
 from remediation.turn import Turn, about
@@ -115,7 +114,7 @@ def compensate(turn: Turn) -> float | None:
 
 def is_over(turn: Turn) -> bool:
     """Whether the incident needs this session no more."""
-    return turn.incident.status in INCIDENT_OVER
+    return turn.incident.status in ENDED_INCIDENTS
 
 
 def _calm_left_s(turn: Turn) -> float:

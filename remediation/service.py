@@ -12,13 +12,13 @@ from fleetmend.clock import Clock
 from fleetmend.errors import ActionRefused, StoreConflict, StoreError
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.incidents import Incident
-from fleetmend.model.plans import Approval, Plan, Session, SessionState, Verdict
+from fleetmend.model.plans import ENDED_SESSIONS, Approval, Plan, Session, SessionState, Verdict
 from fleetmend.ports.halt import HaltState, HaltSwitch
 from fleetmend.store import Store, Transaction
 from remediation.ledger import Detail
 from remediation.reasons import Why
 from remediation.runbook_files import Runbook
-from remediation.session import OVER, check_session, has_taken, is_over
+from remediation.session import check_session, has_taken, is_over
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class RemediationService:
         session = tx.sessions.get(session_id)
         if session is None:
             raise ActionRefused(guard="session", reason=f"there is no session {session_id}")
-        if session.state in OVER:
+        if session.state in ENDED_SESSIONS:
             raise ActionRefused(guard="session", reason=f"it is {session.state.value} already")
         if session.state in (SessionState.GIVING_BACK, SessionState.COMPENSATING):
             return session

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fleetmend.errors import FleetError
 from fleetmend.model.plans import (
+    ENDED_SESSIONS,
     ActionKind,
     Plan,
     Session,
@@ -19,9 +20,6 @@ from fleetmend.model.plans import (
 )
 
 S, T = SessionState, StepState
-
-OVER = frozenset({S.DONE, S.CANCELLED, S.FAILED})
-"""States that nothing follows."""
 
 NEXT_STATES: Mapping[SessionState, frozenset[SessionState]] = {
     S.PROPOSED: frozenset({S.WAITING, S.RUNNING, S.VERIFYING, S.GIVING_BACK, S.CANCELLED, S.DONE}),
@@ -145,4 +143,4 @@ def has_taken(session: Session, plan: Plan) -> bool:
 
 def is_over(session: Session) -> bool:
     """Whether nothing follows any more."""
-    return session.state in OVER
+    return session.state in ENDED_SESSIONS

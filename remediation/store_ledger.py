@@ -13,6 +13,7 @@ from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType, event_id
 from fleetmend.model.plans import (
+    ENDED_SESSIONS,
     ActionKind,
     Effect,
     Plan,
@@ -30,7 +31,6 @@ from remediation.ledger import Brief, Detail, Entry
 from remediation.publish import action_row
 from remediation.runbook import BLAST_WINDOW_MAX_S
 from remediation.session import (
-    OVER,
     TAKES,
     check_session,
     check_step,
@@ -256,7 +256,7 @@ def taken_by(session: Session, plan: Plan) -> list[TakenUnit]:
         if step.action not in TAKES or record.state not in COUNTED | {StepState.COMPENSATED}:
             continue
         out = (
-            session.state not in OVER
+            session.state not in ENDED_SESSIONS
             and record.state is not StepState.COMPENSATED
             and step.target not in returned
             and not _served_again(step, record, session)

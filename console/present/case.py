@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fleetmend.model.audit import AuditRecord
 from fleetmend.model.incidents import Incident
 from fleetmend.model.plans import (
+    ENDED_SESSIONS,
     Approval,
     Effect,
     Plan,
@@ -25,7 +26,6 @@ from fleetmend.store import Label, Note, Series, Transaction, nodes_held_by
 AUDIT_MAX = 400
 """Audit records of one incident that a page looks at, the newest."""
 
-OVER = frozenset({SessionState.DONE, SessionState.CANCELLED, SessionState.FAILED})
 _NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED})
 _ACTED = frozenset({StepState.DONE, StepState.FOUND_DONE, StepState.COMPENSATED})
 _ASKS_PERSON = frozenset(
@@ -72,7 +72,7 @@ class PlanCase:
     @property
     def over(self) -> bool:
         """True when nothing more will be done."""
-        return self.session is not None and self.session.state in OVER
+        return self.session is not None and self.session.state in ENDED_SESSIONS
 
     @property
     def over_well(self) -> bool:
@@ -151,7 +151,7 @@ def read_plans(tx: Transaction, incident_id: str) -> tuple[PlanCase, ...]:
         before = chosen.get(plan.id)
         held = sessions.get((plan.id, before.version)) if before is not None else None
         own = sessions.get((plan.id, plan.version))
-        if held is None or held.state in OVER or own is not None:
+        if held is None or held.state in ENDED_SESSIONS or own is not None:
             chosen[plan.id] = plan
     return tuple(
         plan_case(tx, plan, sessions.get((plan.id, plan.version))) for plan in chosen.values()

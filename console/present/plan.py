@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from console.figures import kind_word, name_of, span
 from console.present.automation import automation, refusal_word
-from console.present.case import OVER, PlanCase
+from console.present.case import PlanCase
 from console.present.header import things
 from console.present.signals import title
 from console.words import ACTION, EFFECT, STEP, Word
 from fleetmend.model.plans import (
+    ENDED_SESSIONS,
     ActionKind,
     Effect,
     Refusal,
@@ -25,7 +26,7 @@ _STATE_ITSELF = "state"
 """What a step checks that only looks whether the act took: the page says it in words."""
 _NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED})
 HELD = frozenset({SessionState.PROPOSED, SessionState.WAITING})
-_NO_UNDO = OVER | {SessionState.GIVING_BACK, SessionState.COMPENSATING}
+_NO_UNDO = ENDED_SESSIONS | {SessionState.GIVING_BACK, SessionState.COMPENSATING}
 _BY_HAND = frozenset({Refusal.AUTONOMY_OBSERVE, Refusal.AUTONOMY_RECOMMEND})
 
 

@@ -29,6 +29,10 @@ class IncidentStatus(StrEnum):
     """A shared cause was found: `merged_into` carries on."""
 
 
+ENDED_INCIDENTS = frozenset({IncidentStatus.RESOLVED, IncidentStatus.MERGED})
+"""States from which an incident never comes back."""
+
+
 class CauseRole(StrEnum):
     """What a ranked hypothesis is taken for."""
 

@@ -171,6 +171,10 @@ class SessionState(StrEnum):
     FAILED = "failed"
 
 
+ENDED_SESSIONS = frozenset({SessionState.DONE, SessionState.CANCELLED, SessionState.FAILED})
+"""States that hold nothing any more and that nothing follows."""
+
+
 class StepState(StrEnum):
     """What is known of a step. INTENDED without an outcome after a crash means: look before
     acting."""

@@ -14,15 +14,12 @@ from sqlalchemy import or_, select
 from fleetmend.errors import FenceLost, StoreConflict, StoreError
 from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.events import event_id
-from fleetmend.model.plans import Plan, Session, SessionState, StepRecord, StepState
+from fleetmend.model.plans import ENDED_SESSIONS, Plan, Session, SessionState, StepRecord, StepState
 from fleetmend.store.codec import Codec, plain
 from fleetmend.store.db import AnyRow, Db
 from fleetmend.store.tables import holds, sessions
 
 _STEPS = Codec(tuple[StepRecord, ...])
-
-OVER = frozenset({SessionState.DONE, SessionState.CANCELLED, SessionState.FAILED})
-"""States that hold nothing any more."""
 
 _REASON_CHARS_MAX = 500
 
@@ -170,7 +167,7 @@ class Sessions:
                 fix="Read it again.",
             )
         words = plain(reason, _REASON_CHARS_MAX)
-        if state in OVER:
+        if state in ENDED_SESSIONS:
             self.let_go(held)
         return self._write(replace(held, state=state, reason=words, updated_at_s=at_s))
 
@@ -221,7 +218,7 @@ def _columns(session: Session) -> dict[str, Any]:
     """The columns that change over a session's life (values of several types)."""
     return {
         "state": session.state.value,
-        "active": session.state not in OVER,
+        "active": session.state not in ENDED_SESSIONS,
         "fence": session.fence,
         "worker": session.worker,
         "lease_until_s": session.lease_until_s,

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fleetmend.model.entities import EntityId
 from fleetmend.model.plans import (
+    ENDED_SESSIONS,
     ActionKind,
     Effect,
     Session,
@@ -18,7 +19,7 @@ from fleetmend.model.plans import (
     StepState,
 )
 from remediation import session as life
-from remediation.session import NEXT_STATES, NEXT_STEP_STATES, OVER, SETTLED, IllegalChange
+from remediation.session import NEXT_STATES, NEXT_STEP_STATES, SETTLED, IllegalChange
 from tests.unit.remediation.cases import node, plan
 
 STEPS = (
@@ -65,7 +66,7 @@ class SessionLife(RuleBasedStateMachine):
             with pytest.raises(IllegalChange, match=f"{old.value} cannot become {new.value}"):
                 life.check_session(old, new)
 
-    @precondition(lambda self: self.session.state not in OVER)
+    @precondition(lambda self: self.session.state not in ENDED_SESSIONS)
     @rule(index=st.integers(0, 2), new=st.sampled_from(StepState))
     def change_step(self, index: int, new: StepState) -> None:
         record = life.record_of(self.session.steps, index)
@@ -80,14 +81,14 @@ class SessionLife(RuleBasedStateMachine):
 
     @invariant()
     def what_is_over_stays_over(self) -> None:
-        assert not (self.was_over and self.session.state not in OVER)
+        assert not (self.was_over and self.session.state not in ENDED_SESSIONS)
         self.was_over = life.is_over(self.session)
 
     @invariant()
     def what_gives_back_never_takes_again(self) -> None:
         back = (SessionState.GIVING_BACK, SessionState.COMPENSATING)
         if self.returned:
-            assert self.session.state in {*back, *OVER}
+            assert self.session.state in {*back, *ENDED_SESSIONS}
         self.returned = self.returned or self.session.state in back
 
     @invariant()
@@ -122,7 +123,7 @@ def test_every_state_can_be_reached_and_has_a_way_to_an_end() -> None:
             reached.add(state)
             front.append(state)
     assert reached == set(SessionState)
-    ends = set(OVER)
+    ends = set(ENDED_SESSIONS)
     for _ in SessionState:
         ends |= {state for state, following in NEXT_STATES.items() if following & ends}
     assert ends == set(SessionState)
