@@ -6,7 +6,7 @@ otherwise.
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -96,6 +96,8 @@ class FlowMetrics(Collector):
     producers: list[Producer] = field(default_factory=list)
     followers: dict[str, Callable[[], int]] = field(default_factory=dict)
     """How often each has lost its offsets."""
+    caught: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    """Errors that stopped one thing and not the rest, by name, for each that counts them."""
 
     def collect(self) -> list[Metric]:
         """Everything that can be known without a step of its own."""
@@ -114,7 +116,15 @@ class FlowMetrics(Collector):
         )
         for name, count_of in self.followers.items():
             losses.add_metric([name], count_of())
-        return [*self._counted(), *self._standing(), dropped, losses]
+        caught = CounterMetricFamily(
+            "fleetmend_caught_errors",
+            "Errors that stopped one session or incident and not the rest",
+            labels=["where", "error"],
+        )
+        for where, errors in self.caught.items():
+            for error, count in tuple(errors.items()):
+                caught.add_metric([where, error], count)
+        return [*self._counted(), *self._standing(), dropped, losses, caught]
 
     def _counted(self) -> list[Metric]:
         """The counters that every fold keeps, by name."""

@@ -284,6 +284,7 @@ def mending(parts: Parts) -> list[Service | Loop]:
         settings=settings,
     )
     executor = Executor(tools, worker=parts.worker)
+    parts.figures.caught |= {"intake": intake.failures, "executor": executor.failures}
     mender = Mender(intake, executor, picture, wait_s=min(settings.poll_s, parts.read_wait_s))
     return [
         Service("remediation", mender.step, BREATH_S),

@@ -18,6 +18,7 @@ CALM_START_S = 90
 PRESET: dict[str, Any] = {
     "cluster": "sim",
     "remediation.default.autonomy": "auto",
+    "alerting.receivers": [],
 }
 """What a simulation sets unless a file or the environment says otherwise."""
 
