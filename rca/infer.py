@@ -203,7 +203,10 @@ def _at_onset(
         # The same sign on several entities of one kind is one fact: the GPUs of an engine move
         # together. Where a share of them must show it, each is asked for itself.
         told = gains.get(expected, 0.0)
-        gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
+        # What another fault shows that this one leads to is explained by it, and speaks for that
+        # other fault alone.
+        if not expected.consequence:
+            gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
         explains[seen.key] = max(strength, explains.get(seen.key, 0.0))
         if gain > 0.0:
             weights.append((gain, seen.key))
