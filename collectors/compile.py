@@ -3,6 +3,7 @@
 `collectors.normalise` calls it once for each combination of series that it meets.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors.naming import Names
-from collectors.plan import Histogram, Plain, Plan, Processes, Share
+from collectors.plan import Histogram, Plain, Plan, Processes, Quotient, Rate
 from collectors.relations import claims_of
 from collectors.series import Reading, Series
 from fleetmend.model.entities import EntityId, EntityKind
@@ -18,6 +19,7 @@ from fleetmend.signals.catalogue import Catalogue
 from fleetmend.signals.records import (
     HISTOGRAM_HOWS,
     PROCESS_HOWS,
+    QUOTIENT_HOWS,
     Combine,
     How,
     Name,
@@ -29,8 +31,22 @@ from fleetmend.signals.records import (
 _BOARD_SYSTEMS = frozenset({"dcgm-exporter", "nvml"})
 """Sources that read the GPU itself: they write huge numbers where they have none, and a reading
 that holds their rows is one in which the GPU's processes would be named."""
+_PAGE_SYSTEM = "client-library"
+"""What the library that serves a page says of its own process: it moves while the engine behind it
+is dead."""
+_START = "engine.process_start"
 _TENANCY_SYSTEM = "dcgm-exporter"
 """The source whose pod labels say who uses a GPU."""
+
+
+@dataclass(slots=True)
+class _Growth:
+    """The rows of one quotient."""
+
+    how: How
+    over: list[int] = field(default_factory=list)
+    under: list[int] = field(default_factory=list)
+    scale: float = 1.0
 
 
 @dataclass(slots=True)
@@ -43,10 +59,13 @@ class _Draft:
     sums: dict[tuple[EntityId, str], list[int]] = field(default_factory=dict)
     counts: dict[tuple[EntityId, str], list[int]] = field(default_factory=dict)
     histograms: dict[tuple[EntityId, str], set[Source]] = field(default_factory=dict)
-    shares: dict[tuple[EntityId, str], tuple[list[int], list[int]]] = field(default_factory=dict)
+    quotients: dict[tuple[EntityId, str], _Growth] = field(default_factory=dict)
+    rates: dict[tuple[EntityId, str], tuple[list[int], float]] = field(default_factory=dict)
     processes: dict[tuple[EntityId, str], list[int]] = field(default_factory=dict)
     gpus: dict[EntityId, None] = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
+    starts: list[int] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
     homeless: int = 0
 
     def slot(self, entity: EntityId, signal: str) -> int:
@@ -59,9 +78,17 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
     draft = _Draft()
     tenancy: list[Series] = []
     described: list[Series] = []
-    for row, number in enumerate(reading.series.tolist()):
-        series = reading.table[number]
-        name = catalogue.name(series.name)
+    every = [reading.table[number] for number in reading.series.tolist()]
+    meant = {name: catalogue.name(name) for name in {series.name for series in every}}
+    there = {name.base for name in meant.values()}
+    for row, series in enumerate(every):
+        name = meant[series.name]
+        if catalogue.renamed.get(name.base) in there:
+            continue
+        if name.state is NameState.MAPPED and name.system != _PAGE_SYSTEM:
+            draft.told.append(row)
+        if any(source.signal.name == _START for source in name.sources):
+            draft.starts.append(row)
         if _place(draft, row, series, name, names):
             shows_tenant = name.system == _TENANCY_SYSTEM and "pod" in series.labels
             (tenancy if shows_tenant else described).append(series)
@@ -70,10 +97,22 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
     )
     processes = _processes(draft, catalogue)
     histograms = tuple(_histogram(draft, key) for key in draft.histograms)
-    shares = tuple(
-        Share(key, _index(part), _index(whole), draft.slot(*key))
-        for key, (part, whole) in draft.shares.items()
-        if part
+    quotients = tuple(
+        Quotient(
+            key,
+            _index(growth.over),
+            _index(growth.under),
+            growth.scale,
+            math.inf if growth.how is How.MEAN_TOTAL else 1.0,
+            draft.slot(*key),
+        )
+        for key, growth in draft.quotients.items()
+        # No series for the part of a ratio is a part of 0: no request ended well.
+        if growth.under and (growth.over or growth.how is How.RATIO_PART)
+    )
+    rates = tuple(
+        Rate(key, _index(placed), scale, draft.slot(*key))
+        for key, (placed, scale) in draft.rates.items()
     )
     plain = tuple(p for combine in Combine if (p := _plain(draft, combine)) is not None)
     slots = tuple(draft.slots)
@@ -89,12 +128,15 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
         signal_codes=np.array([signal_code[s] for _, s in slots], np.int32),
         plain=plain,
         histograms=histograms,
-        shares=shares,
+        quotients=quotients,
+        rates=rates,
         processes=processes,
         names_processes=bool(draft.processes),
         claims=claims,
         unknown=draft.unknown,
         refused=names.take_refused(),
+        starts=_index(draft.starts),
+        told=_index(draft.told),
         homeless=draft.homeless,
     )
 
@@ -118,10 +160,11 @@ def _place(draft: _Draft, row: int, series: Series, name: Name, names: Names) ->
             gpu = names.gpu(series.labels)
             if gpu is not None:
                 draft.gpus[gpu] = None
-        if source.how is How.SHARE:
-            part, whole = draft.shares.setdefault((entity, signal.name), ([], []))
-            whole.append(row)
-            part.extend([row] if taken else [])
+        if source.how in QUOTIENT_HOWS:
+            _place_quotient(draft, row, (entity, signal.name), source, taken=taken)
+        elif source.how is How.RATE:
+            placed_rows, _ = draft.rates.setdefault((entity, signal.name), ([], source.scale))
+            placed_rows.append(row)
         elif source.how in PROCESS_HOWS:
             draft.processes.setdefault((entity, signal.name), []).append(row)
         elif source.how in HISTOGRAM_HOWS:
@@ -130,6 +173,19 @@ def _place(draft: _Draft, row: int, series: Series, name: Name, names: Names) ->
             draft.plain.setdefault(draft.slot(entity, signal.name), []).append((row, source))
     draft.homeless += homeless and not placed
     return placed
+
+
+def _place_quotient(
+    draft: _Draft, row: int, key: tuple[EntityId, str], source: Source, *, taken: bool
+) -> None:
+    """Put one counter over or under the line, or both."""
+    kind = {How.RATIO_WHOLE: How.RATIO_PART, How.MEAN_COUNT: How.MEAN_TOTAL}
+    growth = draft.quotients.setdefault(key, _Growth(kind.get(source.how, source.how)))
+    if source.how in (How.SHARE, How.RATIO_WHOLE, How.MEAN_COUNT):
+        growth.under.append(row)
+    if taken and source.how in (How.SHARE, How.RATIO_PART, How.MEAN_TOTAL):
+        growth.over.append(row)
+        growth.scale = source.scale
 
 
 def _place_part(

@@ -18,7 +18,7 @@ from collectors.naming import Names
 from collectors.plan import Histogram, Plain, Plan
 from collectors.relations import LabelTopology
 from collectors.series import Reading, SeriesTable
-from collectors.windows import HistogramState, share, window
+from collectors.windows import HistogramState, grown, quotient, window
 from fleetmend.model.entities import EntityId, TopologyChange
 from fleetmend.model.samples import SampleBatch
 from fleetmend.signals.catalogue import Catalogue
@@ -40,6 +40,11 @@ _UFUNCS: Mapping[Combine, np.ufunc] = {
     Combine.MAX: np.maximum,
     Combine.MIN: np.minimum,
 }
+
+
+_RESTART_S = 1.0
+"""Seconds by which the start of a process must differ to be another start: some sources reckon it
+anew from the uptime at each scrape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,9 @@ class Observation:
     batch: SampleBatch
     changes: tuple[TopologyChange, ...]
     dropped: Dropped
+    moved: bool | None = None
+    """Whether any figure that the source itself keeps differs from the reading before; None when it
+    keeps none."""
 
 
 class Normaliser:
@@ -89,7 +97,10 @@ class Normaliser:
         self._pods_until_s = float("-inf")
         self._last_plan: Plan | None = None
         self._histograms: dict[tuple[EntityId, str], HistogramState] = {}
-        self._shares: dict[tuple[EntityId, str], tuple[float, float]] = {}
+        self._counters: dict[tuple[EntityId, str], tuple[NDArray[np.float64], ...]] = {}
+        """What quotients and rates were reckoned from last; of a rate also the time."""
+        self._started_s = np.nan
+        self._told: tuple[bytes, NDArray[np.float64]] | None = None
         self._processes_known = False
 
     def observe(self, reading: Reading, at_s: float) -> Observation:
@@ -100,6 +111,7 @@ class Normaliser:
             changes = self._topology.changes(plan.claims, at_s)
             self._last_plan = plan
         value, stale = self._without_stale(reading, at_s)
+        self._forget_if_restarted(plan, value)
         output = np.full(len(plan.slots), np.nan)
         blank = not_finite = 0
         for plain in plan.plain:
@@ -108,17 +120,15 @@ class Normaliser:
             output[plain.slots] = _combined(plain, scaled)
         for histogram in plan.histograms:
             self._observe_histogram(histogram, value, output)
-        for part in plan.shares:
-            now = (float(value[part.part].sum()), float(value[part.whole].sum()))
-            output[part.slot] = share(self._shares.get(part.key), now)
-            self._shares[part.key] = now
+        self._observe_growth(plan, value, output, at_s)
         self._processes_known = self._processes_known or plan.names_processes
         if self._processes_known:
             for process in plan.processes:
                 by_bytes = process.how is How.PROCESS_BYTES
                 output[process.slot] = value[process.rows].sum() if by_bytes else len(process.rows)
         dropped = Dropped(blank, not_finite, stale, plan.homeless, plan.unknown, plan.refused)
-        return Observation(_batch(plan, output, at_s), tuple(changes), dropped)
+        moved = self._moved(plan, reading, value)
+        return Observation(_batch(plan, output, at_s), tuple(changes), dropped, moved)
 
     def _plan(self, reading: Reading, at_s: float) -> Plan:
         full = len(self._plans) >= _PLANS_MAX
@@ -144,6 +154,45 @@ class Normaliser:
         value[stale] = np.nan
         return value, len(stale)
 
+    def _forget_if_restarted(self, plan: Plan, value: NDArray[np.float64]) -> None:
+        """A process that started again counts from 0, however far it has come since."""
+        if not len(plan.starts):
+            return
+        started_s = float(value[plan.starts].max())
+        if abs(started_s - self._started_s) > _RESTART_S:
+            self._histograms.clear()
+            self._counters.clear()
+        if np.isfinite(started_s):
+            self._started_s = started_s
+
+    def _observe_growth(
+        self, plan: Plan, value: NDArray[np.float64], output: NDArray[np.float64], at_s: float
+    ) -> None:
+        for part in plan.quotients:
+            before = self._counters.get(part.key, (None, None))
+            now = value[part.over], value[part.under]
+            over, under = (grown(was, is_) for was, is_ in zip(before, now, strict=True))
+            output[part.slot] = quotient(over * part.scale, under, limit=part.limit)
+            self._counters[part.key] = now
+        for rate in plan.rates:
+            then = self._counters.get(rate.key)
+            rows = value[rate.rows]
+            if then is not None and at_s > float(then[1][0]):
+                span_s = at_s - float(then[1][0])
+                output[rate.slot] = grown(then[0], rows) * rate.scale / span_s
+            self._counters[rate.key] = rows, np.array([at_s])
+
+    def _moved(self, plan: Plan, reading: Reading, value: NDArray[np.float64]) -> bool | None:
+        if not len(plan.told):
+            return None
+        before = self._told
+        self._told = reading.series.tobytes(), value[plan.told]
+        return (
+            before is None
+            or before[0] != self._told[0]
+            or not np.array_equal(before[1], self._told[1], equal_nan=True)
+        )
+
     def _observe_histogram(
         self, histogram: Histogram, value: NDArray[np.float64], output: NDArray[np.float64]
     ) -> None:
@@ -157,7 +206,8 @@ class Normaliser:
         else:
             total = float(cumulative[-1]) if len(cumulative) else np.nan
         summed = float(value[histogram.sum_rows].sum()) if len(histogram.sum_rows) else np.nan
-        now = HistogramState(histogram.bounds, cumulative, total, summed)
+        raw = value[histogram.rows]
+        now = HistogramState(histogram.bounds, cumulative, total, summed, raw)
         seen = window(self._histograms.get(histogram.key), now)
         self._histograms[histogram.key] = now
         figures = {

@@ -49,13 +49,27 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A part of a group of counters of one entity."""
+class Quotient:
+    """Growth of some counters of one entity over growth of others: a share, or a mean."""
 
     key: tuple[EntityId, str]
     """Entity and signal."""
-    part: NDArray[np.intp]
-    whole: NDArray[np.intp]
+    over: NDArray[np.intp]
+    under: NDArray[np.intp]
+    scale: float
+    limit: float
+    """What it cannot exceed: 1 for shares, where more means that two counters were not read in one
+    moment."""
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Growth of some counters of one entity, a second."""
+
+    key: tuple[EntityId, str]
+    rows: NDArray[np.intp]
+    scale: float
     slot: int
 
 
@@ -79,7 +93,8 @@ class Plan:
     signal_codes: NDArray[np.int32]
     plain: tuple[Plain, ...]
     histograms: tuple[Histogram, ...]
-    shares: tuple[Share, ...]
+    quotients: tuple[Quotient, ...]
+    rates: tuple[Rate, ...]
     processes: tuple[Processes, ...]
     names_processes: bool
     """Some row is a process figure, so the source has them."""
@@ -89,5 +104,9 @@ class Plan:
     """Rows by metric name that the catalogue does not know."""
     refused: Mapping[str, int]
     """Names by kind that were more than the source may name."""
+    starts: NDArray[np.intp]
+    """Rows that say when the serving process started."""
+    told: NDArray[np.intp]
+    """Rows of known names that the source itself keeps, not the library which serves its page."""
     homeless: int
     """Rows of known names that do not say whose they are."""

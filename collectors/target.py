@@ -4,7 +4,7 @@
 is a sample (`..._scrape_up` 0) and an event, that a series is missing is a number in the event.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,11 +29,8 @@ from fleetmend.ports.deadletters import DeadLetter
 from fleetmend.settings.collectors import CollectorsSettings, TargetSettings
 from fleetmend.signals.catalogue import Catalogue
 
-_UP = {
-    "engine": ("engine.scrape_up", "engine.scrape_time"),
-    "node": ("node.scrape_up", "node.scrape_time"),
-    "gpu": ("node.gpu_scrape_up", "node.gpu_scrape_time"),
-}
+_OWN = {"engine": "engine.scrape_", "node": "node.scrape_", "gpu": "node.gpu_scrape_"}
+"""What the figures of a scrape itself are called: this, then `up`, `time`, `age`, `unchanged`."""
 _SILENT = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})
 """Outcomes after which asking again at once is of no use."""
 _PAYLOAD_MAX = 4096
@@ -106,6 +103,10 @@ class Target:
         )
         self._failures = 0
         self._last: Reading | None = None
+        self._read_s: float | None = None
+        """When the page was last read."""
+        self._moved_s: float | None = None
+        """When a figure on it last changed."""
         self._last_word = ""
         self._last_event_s = float("-inf")
         self._last_bad: tuple[str, ...] = ()
@@ -133,6 +134,9 @@ class Target:
         seen = None
         if page is not None and outcome is Outcome.OK:
             seen = self._within_its_rights(self._normaliser.observe(page.reading, at_s))
+            self._read_s = at_s
+            if seen.moved is not None and (seen.moved or self._moved_s is None):
+                self._moved_s = at_s
         own = self._own(outcome, fetched, at_s)
         return Scrape(
             at_s=at_s,
@@ -158,15 +162,19 @@ class Target:
             and change.op is not TopologyOp.ALIAS
             and change.relation is not RelationKind.RUNS_ON
         )
-        return Observation(batch, changes, seen.dropped)
+        return replace(seen, batch=batch, changes=changes)
 
     def _own(self, outcome: Outcome, fetched: Fetched, at_s: float) -> SampleBatch:
-        up, time = _UP[self.settings.kind]
+        """The figures of the scrape itself. What they mean, a page that stands still above all, is
+        for others to say: an idle engine stands still too."""
+        figures = {"up": 1.0 if outcome is Outcome.OK else 0.0, "time": fetched.duration_s}
+        if self._read_s is not None:
+            figures["age"] = at_s - self._read_s
+        if self._moved_s is not None:
+            figures["unchanged"] = at_s - self._moved_s
+        stem = _OWN[self.settings.kind]
         return SampleBatch.from_rows(
-            [
-                (at_s, self.subject, up, 1.0 if outcome is Outcome.OK else 0.0),
-                (at_s, self.subject, time, fetched.duration_s),
-            ]
+            [(at_s, self.subject, stem + name, value) for name, value in figures.items()]
         )
 
     def _event(

@@ -1,4 +1,4 @@
-"""What happened between two readings: quantiles and means of histograms, shares of counters.
+"""What happened between two readings: quantiles and means of histograms, growth of counters.
 
 The normaliser keeps one window per histogram and per group of counters. The first reading gives
 nothing, and so does a reading after a restart (a counter fell) or with other buckets: then it only
@@ -6,7 +6,7 @@ becomes the base of the next window.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class HistogramState:
     """Observations in all; NaN when the source does not say."""
     sum: float
     """Sum of all observations in the source's unit; NaN when the source does not say."""
+    series: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """Every bucket of every series that was added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +44,22 @@ def window(before: HistogramState | None, now: HistogramState) -> HistogramWindo
     """What was observed between two readings of one histogram."""
     if before is None or not np.array_equal(before.bounds, now.bounds):
         return NOTHING
-    grown = now.cumulative - before.cumulative
-    if not np.all(grown >= 0):  # a restart, or NaN
+    growth = now.cumulative - before.cumulative
+    if not np.all(growth >= 0):  # a restart, or NaN
+        return NOTHING
+    # One of several series that began again can hide behind the growth of the others.
+    if len(before.series) == len(now.series) and not np.all(now.series >= before.series):
         return NOTHING
     mean = math.nan
     count, total = now.total - before.total, now.sum - before.sum
     if count > 0 and total >= 0:
         mean = total / count
-    if len(grown) == 0 or grown[-1] <= 0:
+    if len(growth) == 0 or growth[-1] <= 0:
         return HistogramWindow(mean=mean)
     # Buckets are read one after the other, so a sum over them may be a little uneven.
-    grown = np.maximum.accumulate(grown)
+    growth = np.maximum.accumulate(growth)
     return HistogramWindow(
-        p50=quantile(0.5, now.bounds, grown), p95=quantile(0.95, now.bounds, grown), mean=mean
+        p50=quantile(0.5, now.bounds, growth), p95=quantile(0.95, now.bounds, growth), mean=mean
     )
 
 
@@ -77,12 +82,21 @@ def quantile(rank: float, bounds: NDArray[np.float64], cumulative: NDArray[np.fl
     return float(low + (float(bounds[at]) - low) * (wanted - below) / inside)
 
 
-def share(before: tuple[float, float] | None, now: tuple[float, float]) -> float:
-    """Growth of a part over growth of the whole between two readings of (part, whole); NaN when
-    nothing can be said."""
+def grown(before: NDArray[np.float64] | None, now: NDArray[np.float64]) -> float:
+    """Growth of a sum of counters between two readings of them, shape (n,); NaN after a restart of
+    any and when nothing can be said. A series that is new began at 0."""
     if before is None:
         return math.nan
-    part, whole = now[0] - before[0], now[1] - before[1]
-    if not (whole > 0 and 0 <= part <= whole):
+    if len(before) == len(now):
+        each = now - before
+        return float(each.sum()) if np.all(each >= 0) else math.nan
+    more = float(now.sum() - before.sum())
+    return more if more >= 0 else math.nan
+
+
+def quotient(over: float, under: float, *, limit: float) -> float:
+    """One growth over another; NaN when either is unknown, nothing grew, or it exceeds `limit`."""
+    if not (under > 0 and over >= 0):
         return math.nan
-    return float(part / whole)
+    found = over / under
+    return found if found <= limit else math.nan

@@ -39,7 +39,10 @@ class Catalogue:
         signals: Iterable[Signal],
         sources: Iterable[Source],
         ignored: Iterable[tuple[str, str, str]],
+        renamed: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`renamed`: newer name by older, of which some versions serve both at once."""
+        self.renamed: Mapping[str, str] = MappingProxyType(dict(renamed))
         self.signals: Mapping[str, Signal] = MappingProxyType({s.name: s for s in signals})
         by_name: dict[str, list[Source]] = {}
         for source in sources:
@@ -106,6 +109,7 @@ def catalogue() -> Catalogue:
         signals.values(),
         [_source(row, signals, where) for row, where in _rows("sources.csv")],
         [(row["system"], row["name"], row["reason"]) for row, _ in _rows("ignored.csv")],
+        {row["old"]: row["new"] for row, _ in _rows("renamed.csv")},
     )
 
 

@@ -47,6 +47,15 @@ class How(StrEnum):
     SHARE = "share"
     """Growth of the selected series between two scrapes over the growth of all series of the name
     (CPU seconds by mode)."""
+    RATE = "rate"
+    """Growth of the selected series between two scrapes, a second."""
+    RATIO_PART = "ratio_part"
+    """The selected series are the part of a share whose whole is told by `ratio_whole`, under this
+    name or another."""
+    RATIO_WHOLE = "ratio_whole"
+    MEAN_TOTAL = "mean_total"
+    """Growth of these series over growth of those of `mean_count`: seconds over requests."""
+    MEAN_COUNT = "mean_count"
     PROCESS_BYTES = "process_bytes"
     """Sum over the selected processes of a GPU; 0 when there is none of them."""
     PROCESS_COUNT = "process_count"
@@ -55,6 +64,10 @@ class How(StrEnum):
 HISTOGRAM_HOWS = frozenset(
     {How.HISTOGRAM_P50, How.HISTOGRAM_P95, How.HISTOGRAM_MEAN, How.HISTOGRAM_COUNT}
 )
+QUOTIENT_HOWS = frozenset(
+    {How.SHARE, How.RATIO_PART, How.RATIO_WHOLE, How.MEAN_TOTAL, How.MEAN_COUNT}
+)
+"""Growth of some series over growth of others."""
 PROCESS_HOWS = frozenset({How.PROCESS_BYTES, How.PROCESS_COUNT})
 
 

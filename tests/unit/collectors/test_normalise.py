@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from collectors.exposition import Exposition
 from collectors.naming import Names, pci_address
 from collectors.normalise import Normaliser, Observation
-from collectors.windows import HistogramState, quantile, share, window
+from collectors.windows import HistogramState, quantile, window
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind, TopologyOp, entity_id
 from fleetmend.signals.catalogue import catalogue
 
@@ -352,4 +352,3 @@ def test_a_window_over_other_buckets_says_nothing() -> None:
     before = HistogramState(np.array([1.0, math.inf]), np.array([1.0, 2.0]), 2.0, 1.0)
     after = HistogramState(np.array([2.0, math.inf]), np.array([1.0, 3.0]), 3.0, 2.0)
     assert math.isnan(window(before, after).p50)
-    assert math.isnan(share((5.0, 10.0), (4.0, 11.0)))

@@ -336,3 +336,44 @@ def test_a_target_that_makes_no_sense_is_refused(fields: dict[str, object], comp
 
 def test_an_outcome_word_names_the_status() -> None:
     assert {outcome.value for outcome in Outcome} >= {"ok", "refused", "timeout", "empty"}
+
+
+def engine_page(running: int, cpu_s: float) -> Answer:
+    """A front end that lives, with what its core said last."""
+    return page(f"vllm:num_requests_running {running}\nprocess_cpu_seconds_total {cpu_s}\n")
+
+
+def last(rig: Rig, signal: str) -> float:
+    """The newest value of a signal."""
+    return rig.sink.values(signal)[-1][1]
+
+
+def test_a_page_whose_core_is_dead_is_read_and_stands_still() -> None:
+    """The front end's own figures move on; they do not count."""
+    cpu = itertools.count()
+    rig = Rig(lambda request: engine_page(6, next(cpu))(request))
+    rig.run_for(5)
+    assert last(rig, "engine.scrape_up") == 1.0
+    assert last(rig, "engine.scrape_age") == 0.0
+    assert last(rig, "engine.scrape_unchanged") == pytest.approx(5.0, abs=0.3)
+    rig.answer = engine_page(5, 0)
+    rig.run_for(1)
+    assert last(rig, "engine.scrape_unchanged") < 1.2
+
+
+def test_the_age_of_a_page_grows_while_it_cannot_be_read_and_is_unknown_before() -> None:
+    rig = Rig(lambda _: httpx.Response(503))
+    rig.run_for(2)
+    assert rig.sink.values("engine.scrape_age") == []
+    rig.answer = page()
+    rig.run_for(1)
+    rig.answer = lambda _: httpx.Response(503)
+    rig.run_for(3)
+    assert last(rig, "engine.scrape_age") == pytest.approx(3.0, abs=1.1)
+    assert last(rig, "engine.scrape_unchanged") >= last(rig, "engine.scrape_age")
+
+
+def test_a_page_without_a_figure_of_its_own_does_not_stand_still() -> None:
+    rig = Rig(page("process_open_fds 7\n"))
+    rig.run_for(2)
+    assert rig.sink.values("engine.scrape_unchanged") == []

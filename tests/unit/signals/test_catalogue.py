@@ -88,9 +88,9 @@ def test_a_name_that_ends_like_a_part_is_still_a_name() -> None:
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        ({"finished_reason": "stop"}, {"engine.requests_done"}),
+        ({"finished_reason": "stop"}, {"engine.requests_done", "engine.success_share"}),
         ({"finished_reason": "abort"}, {"engine.requests_done", "engine.requests_aborted"}),
-        ({}, {"engine.requests_done"}),
+        ({}, {"engine.requests_done", "engine.success_share"}),
     ],
 )
 def test_label_rules_choose_the_signals(labels: dict[str, str], expected: set[str]) -> None:
@@ -118,9 +118,11 @@ def test_asking_for_a_signal_that_does_not_exist_says_so() -> None:
 
 
 def test_every_signal_is_named_after_its_entity_and_can_be_reached() -> None:
-    """Scrape figures are the collectors' own; every other signal has at least one source."""
-    own = {"engine.scrape_time", "node.scrape_up", "node.scrape_time"}
-    own |= {"node.gpu_scrape_up", "node.gpu_scrape_time"}
+    """Figures of scrapes and golden prompts are the collectors' own; every other signal has at
+    least one source."""
+    scraped = ("engine.scrape_", "node.scrape_", "node.gpu_scrape_")
+    own = {stem + name for stem in scraped for name in ("up", "time", "age", "unchanged")}
+    own |= {"engine.golden_distance", "engine.golden_checked", "engine.golden_missed"}
     for signal in catalogue().signals.values():
         assert signal.name.split(".")[0] == signal.entity.value
         assert (signal.partition is not None) == (signal.entity is EntityKind.GPU)
