@@ -139,11 +139,14 @@ def _causes(
     rivals: Sequence[Ranked],
     abstention: Abstention,
 ) -> tuple[Cause, ...]:
+    """The root first, since the incident is about it, then the others by score; all scores are
+    weighed against the same field."""
     numbers = {seen.key: f"E{index}" for index, seen in enumerate(case.evidence, start=1)}
+    field = [*([] if first is None else [first]), *rivals]
     causes = []
     if first is not None:
         role = CauseRole.ROOT if abstention is Abstention.NONE else CauseRole.CANDIDATE
-        causes.append(_cause(scene, first, rivals, role, numbers))
+        causes.append(_cause(scene, first, field, role, numbers))
     for rival in rivals:
         if len(causes) == CAUSES_MAX or rival.log_odds < _WORTH_SHOWING:
             break
@@ -152,7 +155,6 @@ def _causes(
             if rival.against and rival.log_odds < scene.settings.open_log_odds
             else CauseRole.CANDIDATE
         )
-        field = [*rivals, *([] if first is None else [first])]
         causes.append(_cause(scene, rival, field, role, numbers))
     return tuple(causes)
 
