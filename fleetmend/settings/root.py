@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from fleetmend.settings.agent import AgentSettings
 from fleetmend.settings.alerting import AlertingSettings
 from fleetmend.settings.collectors import CollectorsSettings
 from fleetmend.settings.console import ConsoleSettings
@@ -36,6 +37,8 @@ class Settings(Section):
     """The database."""
     collectors: CollectorsSettings = CollectorsSettings()
     """What is read, and how often."""
+    agent: AgentSettings = AgentSettings()
+    """The node agent."""
     detection: DetectionSettings = DetectionSettings()
     """What counts as odd."""
     rca: RcaSettings = RcaSettings()

@@ -29,6 +29,10 @@ PLANTED = {
     "only root cause walks graphs": ("detection/planted_graph.py", "import networkx"),
     "only the streams know the broker": ("collectors/planted_broker.py", "import kafka"),
     "only the store knows the database": ("remediation/planted_database.py", "import sqlalchemy"),
+    "only the NVML reader loads the vendor's library": (
+        "alerting/planted_library.py",
+        "import pynvml",
+    ),
     "only the console speaks HTTP": ("alerting/planted_http.py", "import fastapi"),
 }
 

@@ -1,0 +1,310 @@
+"""The log of a node agent: what is appended lies on disk first and goes on in order.
+
+`fleetmend agent` puts it between its producers and the real log. `append` never waits for a broker,
+so a broker that is away costs no sample; `drain` sends what lies there, oldest first, and what is
+appended meanwhile lies behind it.
+
+What holds when:
+
+- A process that is killed at any byte loses nothing that `append` returned for: the bytes are the
+  kernel's. What it was sending may come twice; events and findings have ids.
+- A node that loses power may lose what its kernel had not written yet: a file is given to the disk
+  when it is full, and events each time while the log does not answer.
+- Beyond `bytes_max` the oldest samples and marks go first, whole files at a time, events and
+  topology only where no samples are left. Everything dropped is counted by topic class.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from fleetmend.clock import Clock
+from fleetmend.errors import BadInput, StreamError
+from fleetmend.model.ticks import Mark
+from fleetmend.streams.codec import decode, encode
+from fleetmend.streams.partition import partition_count
+from fleetmend.streams.port import Log, Outgoing, RawRecord, TopicPartition
+from fleetmend.streams.segments import Chain, Stored
+from fleetmend.streams.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+Kept = Literal["samples", "events"]
+"""The two chains: what goes first when room is short, and what goes last."""
+_BATCH_RECORDS = 200
+_BATCH_BYTES = 2 * 1024 * 1024
+"""Of one append while draining: what a broker takes in well under a second."""
+_CURSOR = "sent"
+_LAYOUT = "partitions.json"
+_IDLE_S = 1.0
+_AWAY_MARK_S = 5.0
+"""Event time between two marks of a producer that are kept while the log is away."""
+
+
+class SpooledLog:
+    """Implements `fleetmend.streams.port.Log`; safe for several threads. `drain` is for one."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        open_log: Callable[[], Log],
+        clock: Clock,
+        partitions: int,
+        bytes_max: int,
+        segment_bytes: int,
+        retry_s: float,
+    ) -> None:
+        """`open_log` opens the real log, when it is first needed and again after it could not be.
+        `partitions`: what spread topics have where the log has never been reached. Raises
+        StreamError for a folder that cannot be used."""
+        self.dropped: dict[Kept, int] = {"samples": 0, "events": 0}
+        """Records given up for want of room or because they could not be read any more."""
+        self.away = ""
+        """Why nothing goes out just now; empty when it does."""
+        self._folder = folder
+        self._open_log = open_log
+        self._clock = clock
+        self._bytes_max = bytes_max
+        self._retry_s = retry_s
+        self._lock = threading.Lock()
+        self._something = threading.Event()
+        self._marked_s: dict[str, float] = {}
+        self._log: Log | None = None
+        self._retry_at_s = float("-inf")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._chains: dict[Kept, Chain] = {
+                "samples": Chain(folder, "samples", segment_bytes=segment_bytes),
+                "events": Chain(folder, "events", segment_bytes=segment_bytes),
+            }
+            self._sent = self._read_cursor()
+            self._counts = self._read_layout(partitions)
+        except OSError as error:
+            raise StreamError(f"spool: {error}", where=str(folder)) from error
+        self._last = max(self._sent, *(chain.last for chain in self._chains.values()))
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes cut off because a process was killed while it wrote them, or unreadable."""
+        return sum(chain.torn_bytes for chain in self._chains.values())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes on disk, those included that have been sent and not deleted yet."""
+        with self._lock:
+            return sum(chain.size_bytes for chain in self._chains.values())
+
+    @property
+    def behind(self) -> bool:
+        """Whether something waits to be sent."""
+        with self._lock:
+            return bool(self._batch())
+
+    def append(self, records: Sequence[Outgoing]) -> None:
+        """Keep the records on disk; `drain` sends them. Raises BadInput, before anything is kept,
+        for a payload that could not be read back, StreamError when the disk does not take them
+        (then some of them may have been taken)."""
+        bodies = [(_kept(record), _packed(record)) for record in records if self._wanted(record)]
+        with self._lock:
+            try:
+                for kept, body in bodies:
+                    self._chains[kept].append(self._last + 1, body)
+                    self._last += 1
+                if self.away and any(kept == "events" for kept, _ in bodies):
+                    self._chains["events"].sync()
+                self._make_room()
+            except OSError as error:
+                raise StreamError(f"spool: {error}", where=str(self._folder)) from error
+        if records:
+            self._something.set()
+
+    def _wanted(self, record: Outgoing) -> bool:
+        """While the log is away, marks of one producer need not be dense: only the last of them
+        counts, and they would take half of the room."""
+        if not isinstance(record.payload, Mark):
+            return True
+        place = f"{record.payload.producer} {record.topic} {record.partition}"
+        kept_s = self._marked_s.get(place, float("-inf"))
+        if self.away and record.payload.at_s - kept_s < _AWAY_MARK_S:
+            return False
+        self._marked_s[place] = record.payload.at_s
+        return True
+
+    def drain(self) -> int:
+        """Send what waits, in order; how many records. 0 when nothing waits or the log is away;
+        then it returns after a while or as soon as something is appended. Raises StreamError for a
+        disk that fails."""
+        now_s = self._clock.monotonic_s()
+        if now_s < self._retry_at_s:
+            self._clock.wait(threading.Event(), min(_IDLE_S, self._retry_at_s - now_s))
+            return 0
+        self._something.clear()
+        with self._lock:
+            batch = self._batch()
+        if not batch:
+            self._clock.wait(self._something, _IDLE_S)
+            return 0
+        try:
+            log = self._reached()
+            self._send(log, [stored.body for stored in batch])
+        except StreamError as error:
+            if not self.away:
+                logger.warning("log away, spooling", extra={"error": str(error)[:200]})
+            self.away = str(error)[:200] or "away"
+            self._retry_at_s = self._clock.monotonic_s() + self._retry_s
+            return 0
+        if self.away:
+            logger.warning("log is back, draining", extra={"bytes": self.waiting_bytes})
+            self.away = ""
+        with self._lock:
+            try:
+                self._sent = max(self._sent, batch[-1].number)
+                self._write_cursor()
+                for chain in self._chains.values():
+                    chain.forget(self._sent)
+            except OSError as error:
+                raise StreamError(f"spool: {error}", where=str(self._folder)) from error
+        return len(batch)
+
+    def partitions(self, topic: Topic) -> tuple[TopicPartition, ...]:
+        """The partitions of a topic, as the log had them when it was last reached."""
+        return tuple(TopicPartition(topic, number) for number in range(self._counts[topic]))
+
+    def read(
+        self, positions: Mapping[TopicPartition, int], *, limit: int, wait_s: float = 0.0
+    ) -> list[RawRecord]:
+        """What the log itself holds; what waits here is not in it yet."""
+        return self._reached().read(positions, limit=limit, wait_s=wait_s)
+
+    def begin(self, partition: TopicPartition) -> int:
+        """Of the log itself."""
+        return self._reached().begin(partition)
+
+    def end(self, partition: TopicPartition) -> int:
+        """Of the log itself."""
+        return self._reached().end(partition)
+
+    def close(self) -> None:
+        """Let go of the files and of the log; what waits stays."""
+        with self._lock:
+            for chain in self._chains.values():
+                chain.close()
+            log, self._log = self._log, None
+        if log is not None:
+            log.close()
+
+    def _reached(self) -> Log:
+        if self._log is None:
+            log = self._open_log()
+            self._counts = {topic: len(log.partitions(topic)) for topic in Topic}
+            self._write_layout()
+            self._log = log
+        return self._log
+
+    def _batch(self) -> list[Stored]:
+        """The next records of both chains, in the order in which they were appended."""
+        horizon = float("inf")
+        found: list[Stored] = []
+        for chain in self._chains.values():
+            stored, whole = chain.waiting(self._sent, records=_BATCH_RECORDS, size=_BATCH_BYTES)
+            found += stored
+            if not whole:  # what follows in this chain may come before what the other has
+                horizon = min(horizon, stored[-1].number)
+        found.sort(key=lambda stored: stored.number)
+        return [stored for stored in found[:_BATCH_RECORDS] if stored.number <= horizon]
+
+    def _send(self, log: Log, bodies: Sequence[bytes]) -> None:
+        """Append in one go; where one of the records cannot be appended at all, one by one."""
+        ready = []
+        for body in bodies:
+            try:
+                ready.append(self._fitted(_unpacked(body)))
+            except BadInput:
+                self.dropped["samples"] += 1
+        placed = [record for record in ready if record is not None]
+        try:
+            log.append(placed)
+        except BadInput:
+            for record in placed:
+                try:
+                    log.append([record])
+                except BadInput:
+                    self.dropped[_kept(record)] += 1
+
+    def _fitted(self, record: Outgoing) -> Outgoing | None:
+        """The record for the partitions that there are: they may be other ones than when it was
+        made. None for a mark of a partition that is not there."""
+        count = self._counts[record.topic]
+        if record.partition is None or record.partition < count:
+            return record
+        if isinstance(record.payload, Mark):
+            return None
+        return Outgoing(record.topic, record.key, record.payload, record.partition % count)
+
+    def _make_room(self) -> None:
+        while sum(chain.size_bytes for chain in self._chains.values()) > self._bytes_max:
+            kept: Kept = "samples" if self._chains["samples"].size_bytes else "events"
+            self.dropped[kept] += self._chains[kept].drop_oldest(self._sent)
+
+    def _read_cursor(self) -> int:
+        try:
+            text = (self._folder / _CURSOR).read_text("ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            return 0
+        return int(text) if text.isdecimal() else 0
+
+    def _write_cursor(self) -> None:
+        self._replace(_CURSOR, f"{self._sent}\n")
+
+    def _read_layout(self, partitions: int) -> dict[Topic, int]:
+        counts = {topic: partition_count(topic, partitions) for topic in Topic}
+        try:
+            told = json.loads((self._folder / _LAYOUT).read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return counts
+        known = told if isinstance(told, dict) else {}
+        for topic in Topic:
+            if isinstance(known.get(topic.value), int) and known[topic.value] > 0:
+                counts[topic] = known[topic.value]
+        return counts
+
+    def _write_layout(self) -> None:
+        try:
+            text = json.dumps({topic.value: count for topic, count in self._counts.items()})
+            self._replace(_LAYOUT, text)
+        except OSError as error:
+            raise StreamError(f"spool: {error}", where=str(self._folder)) from error
+
+    def _replace(self, name: str, text: str) -> None:
+        """Write a small file whole: who is killed meanwhile leaves the old one."""
+        new = self._folder / f"{name}.new"
+        new.write_text(text, "utf-8")
+        os.replace(new, self._folder / name)
+
+
+def _kept(record: Outgoing) -> Kept:
+    marks = isinstance(record.payload, Mark)
+    return "samples" if record.topic is Topic.SAMPLES or marks else "events"
+
+
+def _packed(record: Outgoing) -> bytes:
+    encoded = encode(record.payload)
+    head = json.dumps([record.topic.value, record.key, record.partition, encoded.headers])
+    text = head.encode()
+    return len(text).to_bytes(4, "little") + text + encoded.value
+
+
+def _unpacked(body: bytes) -> Outgoing:
+    """Raises BadInput."""
+    try:
+        length = int.from_bytes(body[:4], "little")
+        topic, key, partition, headers = json.loads(body[4 : 4 + length])
+        raw = RawRecord(Topic(topic), 0, 0, str(key), headers, body[4 + length :], 0.0)
+    except (ValueError, TypeError) as error:
+        raise BadInput(str(error), where="spool") from error
+    return Outgoing(raw.topic, raw.key, decode(raw).payload, partition)

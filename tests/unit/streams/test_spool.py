@@ -1,0 +1,341 @@
+"""The spool keeps what is appended, sends it in order, and drops in the order that it promises."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetmend.clock import ManualClock
+from fleetmend.errors import BadInput, StreamError
+from fleetmend.model.entities import EntityKind, entity_id
+from fleetmend.model.events import Event, EventType
+from fleetmend.model.samples import SampleBatch
+from fleetmend.model.ticks import Mark
+from fleetmend.streams.partition import target
+from fleetmend.streams.port import Outgoing, RawRecord, TopicPartition
+from fleetmend.streams.producer import Producer
+from fleetmend.streams.spool import SpooledLog
+from fleetmend.streams.topics import Topic
+
+NODE = entity_id("c", EntityKind.NODE, "n1")
+
+
+class FlakyLog:
+    """A log in memory that can be away, and remembers what it took in."""
+
+    def __init__(self, partitions: int = 4) -> None:
+        self.away = False
+        self.count = partitions
+        self.taken: list[Outgoing] = []
+
+    def append(self, records: Sequence[Outgoing]) -> None:
+        if self.away:
+            raise StreamError("no broker")
+        for record in records:
+            target(record, self.partitions(record.topic))
+            if isinstance(record.payload, Event) and record.payload.source == "refused":
+                raise BadInput("refused")
+        self.taken += records
+
+    def partitions(self, topic: Topic) -> tuple[TopicPartition, ...]:
+        return tuple(TopicPartition(topic, n) for n in range(self.count))
+
+    def read(
+        self, positions: Mapping[TopicPartition, int], *, limit: int, wait_s: float = 0.0
+    ) -> list[RawRecord]:
+        return []
+
+    def begin(self, partition: TopicPartition) -> int:
+        return 0
+
+    def end(self, partition: TopicPartition) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.away = True
+
+
+def event(number: int, source: str = "s") -> Outgoing:
+    made = Event(f"id-{number}", source, EventType.CHANGE, 1e9 + number, NODE, node="n1")
+    return Outgoing(Topic.EVENTS, "n1", made)
+
+
+def batch(number: int, rows: int = 400) -> Outgoing:
+    values = SampleBatch.from_rows(
+        (1e9 + number, "c/gpu/a", "gpu.power", float(number * 1000 + row)) for row in range(rows)
+    )
+    return Outgoing(Topic.SAMPLES, "n1", values, 1)
+
+
+def spool(
+    folder: Path,
+    log: FlakyLog,
+    clock: ManualClock | None = None,
+    *,
+    bytes_max: int = 1 << 22,
+    segment_bytes: int = 4096,
+) -> SpooledLog:
+    return SpooledLog(
+        folder,
+        open_log=lambda: _opened(log),
+        clock=clock or ManualClock(),
+        partitions=4,
+        bytes_max=bytes_max,
+        segment_bytes=segment_bytes,
+        retry_s=2.0,
+    )
+
+
+def _opened(log: FlakyLog) -> FlakyLog:
+    if log.away:
+        raise StreamError("no broker")
+    return log
+
+
+def drained(spooled: SpooledLog, clock: ManualClock) -> None:
+    while spooled.behind:
+        spooled.drain()
+        clock.advance_to(clock.now_s() + 2)
+
+
+def order(taken: Sequence[Outgoing]) -> list[str]:
+    found = []
+    for record in taken:
+        match record.payload:
+            case Event() as told:
+                found.append(told.id)
+            case SampleBatch() as samples:
+                found.append(f"batch-{samples.value[0]:.0f}")
+            case Mark() as mark:
+                found.append(f"mark-{mark.at_s:.0f}")
+    return found
+
+
+def test_what_was_appended_while_the_log_was_away_goes_first_and_in_order(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock)
+    for number in range(30):
+        spooled.append([event(number), batch(number)])
+        spooled.drain()
+    assert spooled.away
+    assert log.taken == []
+    log.away = False
+    spooled.append([event(99)])
+
+    clock.advance_to(clock.now_s() + 2)
+    drained(spooled, clock)
+
+    expected = [name for n in range(30) for name in (f"id-{n}", f"batch-{n * 1000}")]
+    assert order(log.taken) == [*expected, "id-99"]
+    assert spooled.dropped == {"samples": 0, "events": 0}
+    assert not spooled.away
+    assert spooled.waiting_bytes < 4096 * 3, "what was sent is deleted"
+
+
+def test_a_log_that_is_away_is_not_asked_all_the_time(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([event(1)])
+    assert spooled.drain() == 0
+    log.away = False
+
+    assert spooled.drain() == 0, "not before the pause is over"
+    drained(spooled, clock)
+    assert order(log.taken) == ["id-1"]
+
+
+@given(bound_kib=st.integers(40, 120), count=st.integers(1, 80))
+@settings(max_examples=10, deadline=None)
+def test_the_bound_holds_and_samples_go_before_events(
+    tmp_path_factory: pytest.TempPathFactory, bound_kib: int, count: int
+) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    folder = tmp_path_factory.mktemp("spool")
+    spooled = spool(folder, log, clock, bytes_max=bound_kib * 1024)
+    for number in range(count):
+        spooled.append([event(number), batch(number)])
+        assert sum(path.stat().st_size for path in folder.glob("*.seg")) <= bound_kib * 1024
+    log.away = False
+    drained(spooled, clock)
+
+    told = order(log.taken)
+    events = [name for name in told if name.startswith("id-")]
+    batches = [name for name in told if name.startswith("batch-")]
+    assert events == [f"id-{n}" for n in range(spooled.dropped["events"], count)]
+    assert batches == [f"batch-{n * 1000}" for n in range(spooled.dropped["samples"], count)]
+    if spooled.dropped["events"]:
+        assert spooled.dropped["samples"] >= count - 1, "no event goes while samples could"
+
+
+def test_events_go_only_where_no_samples_are_left(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock, bytes_max=40 * 1024)
+    spooled.append([batch(0)])
+    for number in range(1000):
+        spooled.append([event(number)])
+    log.away = False
+    drained(spooled, clock)
+
+    assert spooled.dropped["samples"] == 1
+    assert spooled.dropped["events"] > 0
+    assert order(log.taken) == [f"id-{n}" for n in range(spooled.dropped["events"], 1000)]
+
+
+def test_a_restart_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    first = spool(tmp_path, log, clock)
+    first.append([event(n) for n in range(300)])
+    first.drain()
+    sent = len(log.taken)
+    assert 0 < sent < 300
+
+    second = spool(tmp_path, log, clock)
+    second.append([event(300)])
+    drained(second, clock)
+
+    assert order(log.taken) == [f"id-{n}" for n in range(301)]
+
+
+@given(cut=st.integers(0, 3000))
+@settings(max_examples=40, deadline=None)
+def test_a_torn_tail_costs_only_what_was_not_whole(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("torn")
+    log, clock = FlakyLog(), ManualClock(1e9)
+    before = spool(folder, log, clock, segment_bytes=1 << 20)
+    ends = [0]
+    for number in range(10):
+        before.append([event(number)])
+        ends.append(before.waiting_bytes)
+    [path] = folder.glob("events-*.seg")
+    cut = min(cut, ends[-1])
+    with path.open("r+b") as file:
+        file.truncate(cut)
+
+    after = spool(folder, log, clock, segment_bytes=1 << 20)
+    after.append([event(99)])
+    drained(after, clock)
+
+    whole = sum(end <= cut for end in ends[1:])
+    assert order(log.taken) == [*(f"id-{n}" for n in range(whole)), "id-99"]
+    assert after.torn_bytes == cut - ends[whole]
+
+
+def test_a_flipped_byte_ends_its_file_and_no_other(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([event(n) for n in range(60)])
+    first, *others = sorted(tmp_path.glob("events-*.seg"))
+    assert others
+    damaged = bytearray(first.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    first.write_bytes(bytes(damaged))
+
+    drained(spooled, clock)
+
+    told = [int(name.removeprefix("id-")) for name in order(log.taken)]
+    assert told == sorted(set(told))
+    assert told[-1] == 59
+    assert 0 < len(told) < 60
+    assert spooled.torn_bytes > 0
+
+
+def test_one_record_that_the_log_refuses_holds_up_no_other(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([event(1), event(2, source="refused"), event(3)])
+    drained(spooled, clock)
+
+    assert order(log.taken) == ["id-1", "id-3"]
+    assert spooled.dropped["events"] == 1
+
+
+def test_what_could_not_be_read_back_is_refused_at_once(tmp_path: Path) -> None:
+    spooled = spool(tmp_path, FlakyLog())
+    endless = Event("x", "s", EventType.CHANGE, float("nan"), NODE)
+    with pytest.raises(BadInput):
+        spooled.append([event(1), Outgoing(Topic.EVENTS, "n1", endless)])
+    assert not spooled.behind
+
+
+def test_partitions_are_known_while_the_log_has_never_answered(tmp_path: Path) -> None:
+    log, clock = FlakyLog(partitions=2), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock)
+    assert len(spooled.partitions(Topic.SAMPLES)) == 4
+    spooled.append([Outgoing(Topic.SAMPLES, "n1", batch(1).payload, 3)])
+    spooled.append([Outgoing(Topic.SAMPLES, "n1", Mark("p", 5.0), 3)])
+    log.away = False
+    drained(spooled, clock)
+
+    [placed] = log.taken
+    assert placed.partition == 1, "a partition that is not there becomes one that is"
+    assert len(spool(tmp_path, log, clock).partitions(Topic.SAMPLES)) == 2, "remembered on disk"
+
+
+def test_marks_do_not_fill_the_spool_while_the_log_is_away(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([event(0)])
+    spooled.drain()
+    for second in range(60):
+        spooled.append([Outgoing(Topic.EVENTS, "p", Mark("p", float(second)), 0)])
+    log.away = False
+    clock.advance_to(clock.now_s() + 2)
+    drained(spooled, clock)
+    spooled.append([Outgoing(Topic.EVENTS, "p", Mark("p", 60.0), 0)])
+    drained(spooled, clock)
+
+    assert order(log.taken) == ["id-0", *(f"mark-{s}" for s in range(0, 60, 5)), "mark-60"]
+
+
+def test_producers_work_on_it_as_on_any_log(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock)
+    producer = Producer(spooled, name="agent", clock=clock, hold_s=0.0)
+    told = event(7).payload
+    assert isinstance(told, Event)
+    producer.events([told])
+    samples = batch(1).payload
+    assert isinstance(samples, SampleBatch)
+    producer.samples("n1", samples)
+    producer.mark(1e9)
+    log.away = False
+    clock.advance_to(clock.now_s() + 5)
+    drained(spooled, clock)
+
+    assert order(log.taken)[:2] == ["id-7", "batch-1000"]
+    assert len(log.taken) == 2 + 1 + 4 + 4, "one mark for each partition"
+    assert producer.dropped[Topic.EVENTS] == 0
+
+
+def test_appending_from_several_threads_loses_nothing(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    spooled = spool(tmp_path, log, clock)
+
+    def work(first: int) -> None:
+        for number in range(first, first + 50):
+            spooled.append([event(number)])
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        spooled.drain()
+    drained(spooled, clock)
+
+    told = [int(name.removeprefix("id-")) for name in order(log.taken)]
+    assert sorted(told) == [*range(50), *range(100, 150), *range(200, 250)]
+    for first in (0, 100, 200):
+        mine = [n for n in told if first <= n < first + 50]
+        assert mine == sorted(mine)
