@@ -1,0 +1,129 @@
+"""What a metrics message says, in columns: `collectors.otlp.decoder` makes it, `intake` reads it.
+
+Names and attributes stand once in tables that only grow; a row holds their numbers. Histograms are
+few beside gauges and counters and stay objects.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+NO_VALUE = 1
+"""DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK of opentelemetry-proto: the series has gone stale."""
+
+
+class Kind(IntEnum):
+    """What sort of metric a point belongs to; also the field of `Metric` that holds it."""
+
+    GAUGE = 5
+    SUM = 7
+    HISTOGRAM = 9
+    EXPONENTIAL = 10
+    SUMMARY = 11
+
+
+class Temporality(IntEnum):
+    """`AggregationTemporality` of opentelemetry-proto."""
+
+    UNSPECIFIED = 0
+    DELTA = 1
+    CUMULATIVE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A metric of a resource."""
+
+    resource: int
+    """Row of `Tables.resources`."""
+    name: str
+    unit: str
+    kind: Kind
+    temporality: int = Temporality.UNSPECIFIED
+    """A `Temporality`, or a number that the standard does not know yet."""
+    monotonic: bool = False
+
+
+@dataclass(slots=True)
+class Tables:
+    """Everything that rows point to."""
+
+    resources: list[Mapping[str, str]] = field(default_factory=list)
+    heads: list[Head] = field(default_factory=list)
+    attributes: list[Mapping[str, str]] = field(default_factory=list)
+    _arrow: tuple[pa.Array, pa.Array] | None = None
+
+    def arrow(self) -> tuple[pa.Array, pa.Array]:
+        """Metric names and attribute sets as Arrow arrays, made again only when they grew."""
+        made = self._arrow
+        if made is None or len(made[0]) != len(self.heads) or len(made[1]) != len(self.attributes):
+            made = self._arrow = (
+                pa.array([head.name for head in self.heads], pa.string()),
+                pa.array(
+                    [list(labels.items()) for labels in self.attributes],
+                    pa.map_(pa.string(), pa.string()),
+                ),
+            )
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramPoint:
+    """One point of a histogram, exponential histogram or summary."""
+
+    head: int
+    attributes: int
+    start_ns: int
+    time_ns: int
+    flags: int
+    count: int
+    sum: float
+    """NaN when the sender does not say."""
+    bounds: tuple[float, ...]
+    """Explicit: rising upper bounds without the infinite one. Summary: quantiles."""
+    counts: tuple[float, ...]
+    """Explicit: one more than bounds. Summary: values at the quantiles. Exponential: positive
+    buckets."""
+    scale: int = 0
+    offset: int = 0
+    """Exponential: index of the first positive bucket."""
+    below: int = 0
+    """Exponential: observations at zero or below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Gauge and sum points in columns of shape (n,), in the order of the message; then the rest."""
+
+    tables: Tables
+    head: NDArray[np.int32]
+    attributes: NDArray[np.int32]
+    start_ns: NDArray[np.uint64]
+    time_ns: NDArray[np.uint64]
+    value: NDArray[np.float64]
+    flags: NDArray[np.uint32]
+    histograms: tuple[HistogramPoint, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.value) + len(self.histograms)
+
+
+def to_arrow(points: Points) -> pa.RecordBatch:
+    """Gauge and sum points as Arrow: `metric` and `attributes` dictionary-encoded, `start_ns`,
+    `time_ns`, `value`, `flags`. The columns share memory with `points`."""
+    names, labels = points.tables.arrow()
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.DictionaryArray.from_arrays(pa.array(points.head), names, safe=False),
+            pa.DictionaryArray.from_arrays(pa.array(points.attributes), labels, safe=False),
+            pa.array(points.start_ns),
+            pa.array(points.time_ns),
+            pa.array(points.value),
+            pa.array(points.flags),
+        ],
+        ["metric", "attributes", "start_ns", "time_ns", "value", "flags"],
+    )
