@@ -45,11 +45,15 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
         # Cases hold the newest state of what they explain: what is newer tells of something else.
         if key in held and seen.latest_s <= held[key]:
             continue
+        # What we did ourselves speaks for no fault: it must not become evidence of another one.
+        if follows(scene, seen, turn.acts):
+            docket.echoes.append(key)
+            continue
         taker = _taker(turn, explained.get(key, ()))
         if taker is not None:
             taker.hold(seen)
             moved.add(taker.id)
-        elif follows(scene, seen, turn.acts) or _is_echo(docket, turn, seen):
+        elif _is_echo(docket, turn, seen):
             docket.echoes.append(key)
         else:
             waiting = before.get(key)

@@ -84,3 +84,27 @@ def test_an_engine_that_dies_late_and_anew_belongs_to_the_gpu_that_it_lost() -> 
         fold.ticks(6)
     (incident,) = fold.last.values()
     assert incident.causes[0].cause == "gpu_fallen_off_bus"
+
+
+def test_what_a_restart_shows_is_no_evidence_for_another_cause() -> None:
+    fold = Fold(pair())
+    fold.tick(*FAULTS["engine_hang"].findings)
+    fold.ticks(6)
+    (before,) = fold.last.values()
+    fold.tick(act("engine_restart", engine(0), fold.now_s))
+    gone = [
+        finding(
+            gpu(i),
+            "gpu.memory_used down",
+            "gpu.sm_clock down",
+            "gpu.nvlink_rx down",
+            confidence=0.9,
+            onset_s=fold.now_s,
+        )
+        for i in range(2)
+    ]
+    fold.tick(*gone, silent(engine(0)))
+    fold.ticks(40)
+    (after,) = fold.last.values()
+    assert before.causes[0].cause == after.causes[0].cause == "engine_hang"
+    assert {e.symptom for e in after.evidence}.isdisjoint({"gpu.memory_used", "gpu.sm_clock"})
