@@ -2,6 +2,7 @@
 # make test   install what is needed and test every adapter against its real part
 # make check  lint, types and unit tests: the inner loop
 # make setup  .venv only   make web  the console's assets   make campaign  the long measurements
+# make ebpf   compile the kernel programs anew (clang, llvm, libbpf-dev); their object is committed
 
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml Makefile | 
 ASSETS := console/static/manifest.json
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test check setup web campaign lint types unit lock clean
+.PHONY: demo test check setup web campaign ebpf lint types unit lock clean
 
 demo: setup web
 	@$(BIN)/python -m deploy.demo
@@ -50,6 +51,9 @@ $(ASSETS): $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)
 	@echo "building the console's assets"
 	@cd web && npm ci --ignore-scripts --no-audit --no-fund --silent && npm run --silent build
 	@touch $@
+
+ebpf:
+	@collectors/ebpf/build.sh
 
 lock: setup
 	@$(BIN)/uv pip compile pyproject.toml --extra platform --group dev --generate-hashes \

@@ -29,6 +29,10 @@ class EventType(StrEnum):
     """data: what was asked, ok, duration_s."""
     SCRAPE = "scrape"
     """data: target, outcome (`ok`, `refused`, `timeout`, `http_503`, `empty` ...), samples."""
+    PROCESS = "process"
+    """What a process of a GPU did or suffered, seen by the kernel's programs: data: what
+    (`allocation_failed`, `wait_stuck`, `wait_over`, `communicator`, `exit`, `oom_victim`), pid,
+    process, witness."""
     ACTION = "action"
     """fleetmend itself changed something: so that the change is not taken for a fault."""
 

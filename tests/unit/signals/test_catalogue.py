@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.ebpf.counts import COUNTED, ENQUEUES, LEVELS
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityKind
 from fleetmend.model.events import Witness
@@ -118,11 +119,14 @@ def test_asking_for_a_signal_that_does_not_exist_says_so() -> None:
 
 
 def test_every_signal_is_named_after_its_entity_and_can_be_reached() -> None:
-    """Figures of scrapes and golden prompts are the collectors' own; every other signal has at
-    least one source."""
+    """Figures of scrapes, golden prompts and kernel programs are the collectors' own; every other
+    signal has at least one source."""
     scraped = ("engine.scrape_", "node.scrape_", "node.gpu_scrape_")
     own = {stem + name for stem in scraped for name in ("up", "time", "age", "unchanged")}
     own |= {"engine.golden_distance", "engine.golden_checked", "engine.golden_missed"}
+    counted = {*COUNTED.values(), *LEVELS, ENQUEUES, "stalls", "stall_oldest"}
+    own |= {stem + name for stem in ("gpu.", "node.gpu_") for name in counted}
+    own |= {"node.ebpf_available", "node.ebpf_lost", "node.tcp_retransmits"}
     for signal in catalogue().signals.values():
         assert signal.name.split(".")[0] == signal.entity.value
         assert (signal.partition is not None) == (signal.entity is EntityKind.GPU)

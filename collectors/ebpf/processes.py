@@ -1,0 +1,123 @@
+"""Which processes have CUDA or NCCL mapped, and under which path their library can be opened: also
+in containers, through the process's own root in /proc. What a process maps is its own word: paths
+are capped and must lead to the very file that is mapped."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from collectors.ebpf.programs import Library
+
+_MAPS_BYTES_MAX = 4 << 20
+"""Of /proc/<pid>/maps; engines have some 200 KB."""
+_PATH_MAX = 4096
+_NAME = re.compile(r"(libcuda|libnccl)\.so[.0-9]*")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+Inode = tuple[int, int]
+"""Device and number."""
+
+
+@dataclass(frozen=True, slots=True)
+class MappedLibrary:
+    """A library file that a process has mapped."""
+
+    library: Library
+    inode: Inode
+    path: Path
+    """Through the process's root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process with at least one of the libraries."""
+
+    pid: int
+    started: int
+    """Clock ticks since boot: tells a pid's next owner apart."""
+    name: str
+    """What it calls itself, printable and capped."""
+    libraries: tuple[MappedLibrary, ...]
+
+
+def printable(text: bytes | str, length_max: int = 64) -> str:
+    """A name that a process gave itself, safe to show: control characters escaped, capped."""
+    words = text.decode(errors="backslashreplace") if isinstance(text, bytes) else text
+    escaped = "".join(
+        x if x.isprintable() else x.encode("unicode_escape").decode() for x in words[:length_max]
+    )
+    return escaped[:length_max]
+
+
+def started_at(pid: int, proc: Path = Path("/proc")) -> int | None:
+    """When a process started, in clock ticks; None when there is none of this pid."""
+    try:
+        text = (proc / str(pid) / "stat").read_bytes()
+        return int(text.rpartition(b")")[2].split()[19])  # the name before may hold anything
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def library_at(path: Path, *, number: int | None = None) -> MappedLibrary | None:
+    """The library at `path`, if it is a plain file of a known name (and has the inode number that
+    the process has mapped)."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode) or (number is not None and found.st_ino != number):
+        return None
+    return MappedLibrary(Library(match[1]), (found.st_dev, found.st_ino), path)
+
+
+def libraries_of(pid: int, proc: Path = Path("/proc")) -> tuple[MappedLibrary, ...]:
+    """The libraries that a process has mapped; empty when it is gone or may not be looked at."""
+    try:
+        with (proc / str(pid) / "maps").open("rb") as file:
+            text = file.read(_MAPS_BYTES_MAX)
+    except OSError:
+        return ()
+    found: dict[Inode, MappedLibrary] = {}
+    for inside, number in dict.fromkeys(_mapped(text)):
+        library = library_at(proc / str(pid) / "root" / inside.lstrip("/"), number=number)
+        if library is not None:
+            found.setdefault(library.inode, library)
+    return tuple(found.values())
+
+
+def _mapped(text: bytes) -> Iterator[tuple[str, int]]:
+    """Path and inode number of each line that may be one of the libraries."""
+    for line in text.split(b"\n"):
+        if b"/libcuda.so" not in line and b"/libnccl.so" not in line:
+            continue
+        parts = line.split(None, 5)
+        if len(parts) != 6 or len(parts[5]) > _PATH_MAX or not parts[4].isdigit():
+            continue
+        name = _OCTAL.sub(lambda m: bytes((int(m[1], 8) & 255,)), parts[5])
+        if b"/../" not in name and b"\0" not in name:
+            yield os.fsdecode(name), int(parts[4])
+
+
+def processes(proc: Path = Path("/proc")) -> list[Process]:
+    """Every process with one of the libraries mapped, by pid."""
+    found = []
+    for entry in os.listdir(proc):
+        if not entry.isdigit():
+            continue
+        pid = int(entry)
+        libraries = libraries_of(pid, proc)
+        started = started_at(pid, proc) if libraries else None
+        if started is None:
+            continue
+        try:
+            name = printable((proc / entry / "comm").read_bytes().rstrip(b"\n"))
+        except OSError:
+            continue
+        found.append(Process(pid, started, name, libraries))
+    return sorted(found, key=lambda process: process.pid)
