@@ -136,6 +136,9 @@ def collecting(parts: Parts) -> list[Service | Loop]:
         return [Service("simulator", simulation(parts.fleet, producer, parts.clock), SLOW_WAIT_S)]
     from collectors.engine_logs import engine_log
     from collectors.kmsg import kernel_log, this_boot
+    from collectors.probe.collector import ProbeCollector
+    from collectors.probe.load import Loads, LoadTap
+    from collectors.probe.references import References
     from collectors.prometheus import PrometheusCollector
     from fleetmend.following import FleetFollower
     from fleetmend.sinks import ProducerSink
@@ -149,16 +152,28 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     def sink(name: str) -> ProducerSink:
         return ProducerSink(_producer(parts, name), follower)
 
+    loads = Loads()
     if collectors.targets:
         scraper = PrometheusCollector(
             collectors,
             cluster=cluster,
-            sink=sink("prometheus"),
+            sink=LoadTap(sink("prometheus"), loads),
             clock=parts.clock,
             dead_letters=dead_letters,
             resolve=follower.resolve,
         )
         found.append(Loop("prometheus", scraper.run))
+    if collectors.probe.replicas:
+        probe = ProbeCollector(
+            collectors.probe,
+            cluster=cluster,
+            sink=sink("probe"),
+            clock=parts.clock,
+            rng=random.Random(),  # noqa: S311  spreads requests, guards nothing
+            loads=loads,
+            references=References(Path(collectors.probe.golden.path)),
+        )
+        found.append(Loop("probe", probe.run))
     for each in collectors.kernel_logs:
         follow = kernel_log(
             each,

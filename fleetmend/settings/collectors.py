@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from fleetmend.settings.probe import ProbeSettings
 from fleetmend.settings.section import Section
 
 
@@ -131,5 +132,7 @@ class CollectorsSettings(Section):
     events_per_minute_max: int = Field(default=600, ge=1)
     """Most events of one kind a minute from one log; more are dropped and counted. 600: an Xid
     storm is told by its first hundred lines."""
+    probe: ProbeSettings = ProbeSettings()
+    """Requests to engines, to see what their metrics hide."""
     kubernetes: KubernetesSettings = KubernetesSettings()
     """The cluster's API."""

@@ -14,7 +14,7 @@ OWN_EVENT_TYPE = {"xid", "sxid"}
 
 def in_code() -> set[str]:
     """Signatures that collectors name in their code: what they set under the key `signature`."""
-    trees = (ast.parse(path.read_text()) for path in (ROOT / "collectors").glob("*.py"))
+    trees = (ast.parse(path.read_text()) for path in (ROOT / "collectors").rglob("*.py"))
     nodes = [node for tree in trees for node in ast.walk(tree)]
     found: list[ast.expr] = []
     for node in nodes:

@@ -28,7 +28,10 @@ def unwanted() -> Ports:
 def settings(tmp_path: Path) -> Settings:
     logs = [{"node": "n1", "path": str(tmp_path / "kmsg")}]
     engines = [{"engine": "e1", "node": "n1", "path": str(tmp_path / "e1.log")}]
+    replicas = [{"url": "http://127.0.0.1:1", "engine": "e1"}]
     flags = {
+        "collectors.probe.replicas": replicas,
+        "collectors.probe.golden.path": str(tmp_path / "golden.json"),
         "collectors.targets": [{"url": "http://127.0.0.1:1/metrics", "kind": "gpu", "node": "n1"}],
         "collectors.kernel_logs": logs,
         "collectors.engine_logs": engines,
@@ -54,9 +57,10 @@ def names(parts: Parts, *roles: Role) -> list[str]:
 
 
 def test_a_collector_runs_all_that_the_settings_name(parts: Parts) -> None:
-    assert names(parts, Role.COLLECTOR) == ["fleet", "prometheus", "kmsg/n1", "log/e1"]
+    assert names(parts, Role.COLLECTOR) == ["fleet", "prometheus", "probe", "kmsg/n1", "log/e1"]
     assert [producer.name for producer in parts.figures.producers] == [
         "collector/prometheus",
+        "collector/probe",
         "collector/kmsg/n1",
         "collector/log/e1",
     ]
