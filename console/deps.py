@@ -57,5 +57,8 @@ class ConsoleDeps:
     unready: Callable[[], Sequence[str]] = tuple
     """Why services that run in the same process are not ready; empty when they are. Never shown:
     /readyz only counts them."""
+    simulated: str = ""
+    """What kind of fleet this is and what will happen, in a sentence, where it is no real one: the
+    fleet page, which is then the first page, says it."""
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     """Where the console's own metrics go; /metrics shows all of it."""

@@ -58,6 +58,7 @@ def routes(console: Console) -> APIRouter:
             state_words=STATE_WORDS,
             offers=offers,
             notice=notice(said),
+            simulated=console.deps.simulated,
             **context,
         )
 

@@ -39,7 +39,7 @@ def routes(console: Console) -> APIRouter:
 
     @router.get("/", include_in_schema=False)
     def home() -> RedirectResponse:
-        return RedirectResponse("/incidents", 303)
+        return RedirectResponse("/fleet" if console.deps.simulated else "/incidents", 303)
 
     @router.get("/incidents", include_in_schema=False)
     def incidents(

@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from prometheus_client import CollectorRegistry
 
+from fleetmend.cli.address import doubt, settled
 from fleetmend.cli.app import app, say
+from fleetmend.cli.haltreaders import reading
+from fleetmend.cli.openfiles import OpenFiles, files_of
 from fleetmend.cli.settings import ConfigOption, load
 from fleetmend.clock import Clock, SystemClock
 from fleetmend.errors import SettingsError
@@ -43,6 +47,7 @@ def up(roles: RolesOption = "all", config: ConfigOption = None) -> None:
     settings = load(config).settings
     refuse_split(settings, chosen)
     refuse_demo(settings)
+    settings = settled(settings, listens=Role.CONSOLE in chosen)
     configure(role="+".join(sorted(chosen)) if len(chosen) < len(Role) else "all")
     clock = SystemClock()
     store = store_for(settings, chosen, clock)
@@ -53,7 +58,29 @@ def up(roles: RolesOption = "all", config: ConfigOption = None) -> None:
         store=store,
         ports=lambda: real_ports(settings, parts.stored(), clock),
     )
+    for warning in warnings(settings, chosen):
+        say.print(warning, style="yellow", markup=False, soft_wrap=True)
     run(parts, chosen)
+
+
+def warnings(settings: Settings, roles: frozenset[Role]) -> list[str]:
+    """What somebody who starts this should know: that nothing will be acted on, that links lead
+    nowhere."""
+    said = []
+    if Role.REMEDIATOR in roles:
+        from fleetmend.pipeline import halt_switch
+
+        state = halt_switch(settings, SystemClock()).state()
+        if not Path(settings.remediation.halt_file).exists():
+            said.append(
+                f"halted: never set up ({settings.remediation.halt_file} is not there). Nothing "
+                "will be acted on until somebody says so: run `fleetmend resume` once"
+            )
+        elif state.halted:
+            said.append(f"halted by {state.by}: {state.reason}. `fleetmend resume` lifts it")
+        if unreachable := doubt(settings):
+            said.append(unreachable)
+    return said
 
 
 def run(
@@ -62,9 +89,24 @@ def run(
     *,
     faults: FaultInjector | None = None,
     ready: Callable[[str], None] | None = None,
+    simulated: str = "",
 ) -> None:
     """Start every service of these roles and wait for SIGTERM or Ctrl C. `ready` is told the
-    console's address."""
+    console's address; `simulated` says on its pages what kind of fleet this is, when no real
+    one."""
+    switch = Path(parts.settings.remediation.halt_file)
+    with reading(switch) if Role.REMEDIATOR in roles else nullcontext():
+        _run(parts, roles, faults=faults, ready=ready, simulated=simulated)
+
+
+def _run(
+    parts: Parts,
+    roles: frozenset[Role],
+    *,
+    faults: FaultInjector | None,
+    ready: Callable[[str], None] | None,
+    simulated: str,
+) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -74,9 +116,16 @@ def run(
         deps, beside = showing(parts, faults)
         wanted += beside
     threads = ServiceThreads(wanted, parts.clock)
-    server = None if deps is None else console_server(replace(deps, unready=threads.unready))
+    files = OpenFiles(files_of(parts.settings))
+
+    def unready() -> list[str]:
+        return [*threads.unready(), *files.unready()]
+
+    server = None
+    if deps is not None:
+        server = console_server(replace(deps, unready=unready, simulated=simulated))
     parts.registry.register(ServiceMetrics(threads))
-    pages = health_pages(parts, threads, parts.registry)
+    pages = health_pages(parts, unready, parts.registry)
     if server is not None:  # first: a port that is taken must not end a process that acts already
         address = server.start()
         (ready or (lambda at: say.print(f"console at {at}", markup=False)))(address)
@@ -116,13 +165,13 @@ def console_server(deps: "ConsoleDeps") -> "ConsoleServer":
 
 
 def health_pages(
-    parts: Parts, threads: ServiceThreads, registry: CollectorRegistry
+    parts: Parts, unready: Callable[[], list[str]], registry: CollectorRegistry
 ) -> HealthPages | None:
     """The health pages, where a port is set."""
     settings = parts.settings.health
     if not settings.port:
         return None
-    return HealthPages(settings.host, settings.port, unready=threads.unready, registry=registry)
+    return HealthPages(settings.host, settings.port, unready=unready, registry=registry)
 
 
 def parse_roles(text: str) -> frozenset[Role]:

@@ -56,8 +56,9 @@ class AlertingSettings(Section):
         ReceiverSettings(name="log", kind="log", severities=tuple(Severity)),
     )
     """Receivers. By default only the platform's own log: nothing leaves the machine."""
-    console_url: str = Field(default="http://127.0.0.1:8460", pattern=r"^https?://.*[^/]$")
-    """Address of the console as people reach it, without a slash at the end: where links lead."""
+    console_url: str = Field(default="", pattern=r"^(https?://.*[^/])?$")
+    """Address of the console as people reach it, without a slash at the end: where links lead.
+    Empty: made from `console.host` and `console.port`, which suits who sits at the machine."""
     timeout_s: float = Field(default=10.0, gt=0, le=60)
     """Seconds for one attempt. 10: a receiver that takes longer has its message twice at worst."""
     retry_s: tuple[float, ...] = Field(

@@ -24,8 +24,9 @@ def platform(tmp_path: Path) -> Iterator[str]:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     program = Path(sys.executable).with_name("fleetmend")
+    data = tmp_path / "data"
     daemon = Daemon(
-        [program, "demo", "--gpus", "96", "--port", str(port), "--seed", "7", "--data", tmp_path],
+        [program, "demo", "--gpus", "96", "--port", str(port), "--seed", "7", "--data", data],
         log=tmp_path / "demo.log",
         env={
             "FLEETMEND_REMEDIATION__DEFAULT__AUTONOMY": "approve",

@@ -21,6 +21,7 @@ from tests.unit.alerting.samples import AT_S, incident
 ACCEPTED = Delivery(DeliveryState.ACCEPTED, "HTTP 200")
 DOWN = Delivery(DeliveryState.RETRY, "HTTP 503")
 SETTINGS = AlertingSettings(
+    console_url="http://127.0.0.1:8460",
     receivers=(
         ReceiverSettings(name="pager", kind="log", severities=(Severity.P0, Severity.P1)),
         ReceiverSettings(name="chat", kind="log", severities=tuple(Severity)),

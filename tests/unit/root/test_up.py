@@ -11,13 +11,16 @@ import pytest
 import typer
 
 from fleetmend.cli import up
+from fleetmend.cli.haltreaders import is_read
 from fleetmend.clock import ManualClock, SystemClock
 from fleetmend.errors import PortError, PortRefused, SettingsError
 from fleetmend.pipeline import Parts, Role
+from fleetmend.ports.halt import HaltState
 from fleetmend.services import Service
 from fleetmend.settings import Settings, load_settings
 from fleetmend.store import Store
 from fleetmend.streams.sqlite import SqliteLog
+from remediation.halt import FileHalt
 
 ALL = frozenset(Role)
 POSTGRES = "postgresql://u@127.0.0.1/x"
@@ -89,11 +92,35 @@ def test_what_is_not_wired_is_refused_not_ignored(tmp_path: Path) -> None:
     store.close()
 
 
+class TestWarnings:
+    def test_an_installation_that_was_never_set_up_says_so_at_its_start(
+        self, tmp_path: Path
+    ) -> None:
+        chosen = settings(remediation__halt_file=str(tmp_path / "halt.json"))
+        [said] = up.warnings(chosen, ALL)
+        assert "never set up" in said
+        assert "fleetmend resume" in said
+
+    def test_one_that_somebody_halted_says_who_and_why(self, tmp_path: Path) -> None:
+        switch = tmp_path / "halt.json"
+        FileHalt(switch).set(HaltState(True, "ana", "smoke", 1.0))
+        [said] = up.warnings(settings(remediation__halt_file=str(switch)), ALL)
+        assert said.startswith("halted by ana: smoke")
+
+    def test_who_runs_and_does_not_act_hears_nothing(self, tmp_path: Path) -> None:
+        switch = tmp_path / "halt.json"
+        chosen = settings(remediation__halt_file=str(switch))
+        assert up.warnings(chosen, frozenset({Role.CONSOLE})) == []
+        FileHalt(switch).create()
+        assert up.warnings(chosen, ALL) == []
+
+
 @dataclass(frozen=True)
 class Deps:
     """What `run` touches of the console's dependencies."""
 
     unready: Callable[[], Sequence[str]] = tuple
+    simulated: str = ""
 
 
 class Console:
@@ -175,6 +202,31 @@ class TestRun:
         assert "fleetmend_service_steps_total" in {
             sample.name for metric in parts.registry.collect() for sample in metric.samples
         }
+
+    def test_a_store_that_is_taken_away_makes_it_unready_and_its_switch_is_known_to_be_read(
+        self, parts: Parts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        file, switch = tmp_path / "store.db", tmp_path / "halt.json"
+        file.write_text("")
+        parts.settings = settings(
+            store__url=f"sqlite:///{file}", remediation__halt_file=str(switch)
+        )
+        seen: list[Sequence[str]] = []
+        read: list[bool] = []
+
+        def step() -> int:
+            if not seen:
+                read.append(is_read(switch))
+                file.unlink()
+                seen.append(made[0].deps.unready())
+                os.kill(os.getpid(), signal.SIGTERM)
+            return 0
+
+        made = self.wire(monkeypatch, step)
+        up.run(parts, ALL, ready=lambda _: None)
+        assert seen == [[f"{file} was deleted while it was open; restart"]]
+        assert read == [True]
+        assert not is_read(switch)
 
     def test_without_the_role_there_is_no_console(
         self, parts: Parts, monkeypatch: pytest.MonkeyPatch
