@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,7 @@ def dead_letters(
 def _row(letter: DeadLetter) -> dict[str, Any]:
     """The payload twice: as text for people, other bytes shown as `\\xNN`, and exactly."""
     return {
+        "at": _iso(letter.at_s),
         "at_s": letter.at_s,
         "source": letter.source,
         "where": letter.where,
@@ -47,10 +49,18 @@ def _row(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
+def _iso(at_s: float) -> str:
+    """UTC with milliseconds; a time that no calendar has stays a number."""
+    try:
+        return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    except (ValueError, OverflowError, OSError):
+        return repr(at_s)
+
+
 def _print_table(letters: Sequence[DeadLetter], counts: Mapping[str, int]) -> None:
     table = Table("at", "source", "where", "error", box=None)
     for letter in letters:
-        table.add_row(f"{letter.at_s:.3f}", letter.source, letter.where, letter.error[:120])
+        table.add_row(_iso(letter.at_s), letter.source, letter.where, letter.error[:120])
     console = Console(width=180, highlight=False, markup=False)
     console.print(table)
     for source, count in sorted(counts.items()):

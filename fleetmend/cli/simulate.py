@@ -11,6 +11,7 @@ from fleetmend.cli.app import Output, app
 from fleetmend.cli.settings import ConfigOption, load
 from fleetmend.scoring.closed_loop import Answered, Judgement
 from fleetmend.simulation import Simulated, simulate
+from simulator.catalogue import CATALOGUE
 
 CALM_START_S = 90
 """Seconds before the first fault that was asked for: detectors see the fleet as it is."""
@@ -37,6 +38,7 @@ def simulate_command(
     config: ConfigOption = None,
 ) -> None:
     """Run a fleet of its own making with faults and the loop closed, and judge what was done."""
+    refuse_faults(fault or [], seconds=seconds, every=every)
     flags: dict[str, Any] = {"simulator.gpus": gpus}
     if fault:
         flags |= {"simulator.faults.speed_up": 0.0, "simulator.faults.deploy_every_s": 0.0}
@@ -55,6 +57,21 @@ def simulate_command(
             typer.echo(json.dumps(report))
         case Output.TABLE:
             _print(judged, found, report)
+
+
+def refuse_faults(names: list[str], *, seconds: int, every: int) -> None:
+    """A fault that is not known, or would begin after the end, is a mistake and no calm fleet.
+    Raises typer.BadParameter."""
+    unknown = next((name for name in names if name not in CATALOGUE), None)
+    if unknown is not None:
+        known = ", ".join(sorted(CATALOGUE))
+        raise typer.BadParameter(f"no fault is called {unknown!r}; known: {known}")
+    last_s = CALM_START_S + (len(names) - 1) * every
+    if names and last_s >= seconds:
+        raise typer.BadParameter(
+            f"{names[-1]} would begin after {last_s} s and the simulation ends after {seconds} s: "
+            f"give --seconds more than {last_s}"
+        )
 
 
 def _row(one: Answered, found: Simulated) -> dict[str, Any]:
