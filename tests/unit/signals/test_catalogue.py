@@ -126,7 +126,7 @@ def test_every_signal_is_named_after_its_entity_and_can_be_reached() -> None:
     own |= {"engine.golden_distance", "engine.golden_checked", "engine.golden_missed"}
     counted = {*COUNTED.values(), *LEVELS, ENQUEUES, "stalls", "stall_oldest"}
     own |= {stem + name for stem in ("gpu.", "node.gpu_") for name in counted}
-    own |= {"node.ebpf_available", "node.ebpf_lost", "node.tcp_retransmits"}
+    own |= {"node.ebpf_available", "node.ebpf_lost", "node.tcp_retransmits", "node.gpus_found"}
     for signal in catalogue().signals.values():
         assert signal.name.split(".")[0] == signal.entity.value
         assert (signal.partition is not None) == (signal.entity is EntityKind.GPU)

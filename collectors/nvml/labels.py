@@ -1,0 +1,89 @@
+"""From a GPU's rows to a reading with dcgm-exporter's labels: the normaliser takes it as a page.
+
+So units, entities, MIG instances, aliases and who runs on which GPU are worked out where they are
+for scrapes. Only `collectors.nvml.collector` calls it.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from collectors.nvml.device import Round
+from collectors.nvml.port import Gpu, MigInstance
+from collectors.pods import Pods
+from collectors.series import Reading, SeriesTable
+
+_SERIES_MAX = 20_000
+"""Series of one table: pods and processes come and go, and a new table begins beyond."""
+_TENANCY = "DCGM_FI_DEV_FB_USED"
+"""The figure that carries who has the GPU: both boards and instances have it."""
+_PROCESS = "gpu_process_memory_bytes"
+
+
+class GpuReadings:
+    """The series of one node's GPUs, numbered once."""
+
+    def __init__(self, *, node: str, pods: Pods) -> None:
+        self._node = node
+        self._pods = pods
+        self._table = SeriesTable()
+        self._numbers: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+
+    def reading(self, rounds: Iterable[tuple[Gpu, Round]], driver: str) -> Reading:
+        """The figures of one moment."""
+        if len(self._table) > _SERIES_MAX:
+            self._table, self._numbers = SeriesTable(), {}
+        numbers: list[int] = []
+        values: list[float] = []
+
+        def add(name: str, labels: dict[str, str], value: float) -> None:
+            key = (name, tuple(labels.items()))
+            number = self._numbers.get(key)
+            if number is None:
+                number = self._numbers[key] = self._table.add(name, labels)
+            numbers.append(number)
+            values.append(value)
+
+        for gpu, seen in rounds:
+            board = self._labels(gpu, driver)
+            parts = {i.number: board | _instance_labels(i) for i in gpu.instances}
+            tenants = {None: self._tenants(gpu.uuid)} | {
+                i.number: self._tenants(i.uuid) for i in gpu.instances
+            }
+            for row in seen.rows:
+                labels = board if row.instance is None else parts.get(row.instance)
+                if labels is None:  # an instance that was made since the inventory
+                    continue
+                holders = tenants[row.instance] if row.name == _TENANCY else [{}]
+                for holder in holders:
+                    add(row.name, labels | holder, row.value)
+            for process in seen.processes:
+                owner = {"pid": str(process.pid), "pod": self._pods.pod_of(process.pid)}
+                add(_PROCESS, {"gpu": board["gpu"], "UUID": gpu.uuid} | owner, process.bytes)
+        return Reading(self._table, np.array(numbers, np.int32), np.array(values, np.float64))
+
+    def _labels(self, gpu: Gpu, driver: str) -> dict[str, str]:
+        return {
+            "gpu": str(gpu.index),
+            "UUID": gpu.uuid,
+            "pci_bus_id": gpu.pci,
+            "modelName": gpu.model,
+            "Hostname": self._node,
+            "DCGM_FI_DRIVER_VERSION": driver,
+            "DCGM_FI_DEV_SERIAL": gpu.serial,
+        }
+
+    def _tenants(self, uuid: str) -> list[dict[str, str]]:
+        """Labels of each who was given it; an empty pod says that nobody was, no label that
+        nobody tells."""
+        holders = self._pods.holders(uuid)
+        if holders is None:
+            return [{}]
+        named = [
+            {"namespace": h.namespace, "pod": h.pod, "container": h.container} for h in holders
+        ]
+        return named or [{"namespace": "", "pod": "", "container": ""}]
+
+
+def _instance_labels(instance: MigInstance) -> dict[str, str]:
+    return {"GPU_I_PROFILE": instance.profile, "GPU_I_ID": str(instance.number)}
