@@ -20,7 +20,8 @@ from remediation.session import check_session, has_taken, is_over
 
 ACTOR = "fleetmend/remediator"
 VERSIONS_MAX = 20
-"""Versions of one incident's plan: a diagnosis that keeps changing its mind is for people."""
+"""Versions of one incident's plan since the last that a person asked for: a diagnosis that keeps
+changing its mind is for people."""
 
 Notify = Callable[[Transaction, Incident | None, Incident], None]
 """Alerting's word on a change: previous version, new version."""
@@ -64,7 +65,7 @@ class Proposals:
             previous=newest,
             renew=bool(sessions) and sessions[-1].reason == Why.APPROVAL_EXPIRED,
         )
-        if proposed is None or proposed.version > VERSIONS_MAX:
+        if proposed is None or changes_its_mind(tx, proposed):
             return False
         if proposed is not newest:
             tx.plans.put(proposed)
@@ -78,32 +79,41 @@ class Proposals:
         active = [session for session in sessions if not is_over(session)]
         older = [s for s in active if s.plan_version != proposed.version]
         for session in older:
-            self._supersede(tx, session, now_s)
+            supersede(tx, session, now_s=now_s, actor=ACTOR)
         if active:
             return bool(older)
         if any(s.plan_version == proposed.version for s in sessions):
             return False  # one session for each version: what ended is not begun again
-        if any(s.reason in ENDED_BY_PERSON for s in sessions) or _denied(tx, proposed):
+        since = asked_for(tx, proposed.incident)
+        ended = any(s.reason in ENDED_BY_PERSON for s in sessions if s.plan_version >= since)
+        if ended or denied(tx, proposed, since):
             return False
         if tx.sessions.holding(nodes_held_by(proposed)) is not None:
             return True
-        session = tx.sessions.open(proposed, state=SessionState.PROPOSED, at_s=now_s)
-        detail: Detail = {"incident": proposed.incident, "plan": proposed.id}
-        detail |= {"plan_version": proposed.version, "state": session.state.value}
-        _audit(tx, AuditVerb.SESSION_CHANGED, session.id, detail, now_s)
+        begin(tx, proposed, now_s=now_s, actor=ACTOR)
         return False
 
-    def _supersede(self, tx: Transaction, session: Session, now_s: float) -> None:
-        """The plan has changed: let go of what the old one took."""
-        if session.state in (SessionState.GIVING_BACK, SessionState.COMPENSATING):
-            return
-        old = tx.plans.get(session.plan, session.plan_version)
-        taken = old is not None and has_taken(session, old)
-        state = SessionState.GIVING_BACK if taken else SessionState.CANCELLED
-        check_session(session.state, state)
-        tx.sessions.advance(session, state=state, reason=Why.SUPERSEDED, at_s=now_s)
-        detail: Detail = {"state": state.value, "reason": Why.SUPERSEDED.value}
-        _audit(tx, AuditVerb.SESSION_CHANGED, session.id, detail, now_s)
+
+def begin(tx: Transaction, proposed: Plan, *, now_s: float, actor: str) -> Session:
+    """A session of this plan, which holds its nodes. Raises StoreConflict when another does."""
+    session = tx.sessions.open(proposed, state=SessionState.PROPOSED, at_s=now_s)
+    detail: Detail = {"incident": proposed.incident, "plan": proposed.id}
+    detail |= {"plan_version": proposed.version, "state": session.state.value}
+    _audit(tx, AuditVerb.SESSION_CHANGED, session.id, detail, now_s, actor)
+    return session
+
+
+def supersede(tx: Transaction, session: Session, *, now_s: float, actor: str) -> None:
+    """The plan has changed: let go of what the old one took."""
+    if session.state in (SessionState.GIVING_BACK, SessionState.COMPENSATING):
+        return
+    old = tx.plans.get(session.plan, session.plan_version)
+    taken = old is not None and has_taken(session, old)
+    state = SessionState.GIVING_BACK if taken else SessionState.CANCELLED
+    check_session(session.state, state)
+    tx.sessions.advance(session, state=state, reason=Why.SUPERSEDED, at_s=now_s)
+    detail: Detail = {"state": state.value, "reason": Why.SUPERSEDED.value}
+    _audit(tx, AuditVerb.SESSION_CHANGED, session.id, detail, now_s, actor)
 
 
 def plan_id(incident: str) -> str:
@@ -111,14 +121,33 @@ def plan_id(incident: str) -> str:
     return "p-" + event_id(incident)
 
 
-def _denied(tx: Transaction, proposed: Plan) -> bool:
-    """Whether a person has said no to any version."""
-    for version in range(1, proposed.version + 1):
+def asked_for(tx: Transaction, incident: str) -> int:
+    """The last version of an incident's plan that a person asked for anew; 1 when nobody did."""
+    renewed = (p.version for p in tx.plans.for_incident(incident) if p.renewed_by)
+    return max(renewed, default=1)
+
+
+def changes_its_mind(tx: Transaction, proposed: Plan, *, more: int = 0) -> bool:
+    """Whether this, or the version `more` after it, is one too many."""
+    version = proposed.version + more
+    return version > VERSIONS_MAX and version - asked_for(tx, proposed.incident) >= VERSIONS_MAX
+
+
+def denied(tx: Transaction, proposed: Plan, since: int) -> bool:
+    """Whether a person has said no to any version from `since` on."""
+    for version in range(since, proposed.version + 1):
         decision = tx.approvals.get(proposed.id, version)
         if decision is not None and not decision.granted:
             return True
     return False
 
 
-def _audit(tx: Transaction, verb: AuditVerb, subject: str, detail: Detail, now_s: float) -> None:
-    tx.audit.append(at_s=now_s, actor=ACTOR, verb=verb, subject=subject, detail=detail)
+def _audit(
+    tx: Transaction,
+    verb: AuditVerb,
+    subject: str,
+    detail: Detail,
+    now_s: float,
+    actor: str = ACTOR,
+) -> None:
+    tx.audit.append(at_s=now_s, actor=actor, verb=verb, subject=subject, detail=detail)

@@ -13,8 +13,8 @@ from fleetmend.model.incidents import ENDED_INCIDENTS, IncidentStatus
 from fleetmend.model.plans import SessionState, StepState
 from remediation.actions.base import Look, Seen
 from remediation.forward import let_go
-from remediation.plan import CALM_S
 from remediation.reasons import LET_GO, Why
+from remediation.returns import probation_ends_s
 from remediation.session import TAKES, next_step, record_of, to_compensate
 from remediation.turn import Turn, about
 
@@ -119,13 +119,10 @@ def is_over(turn: Turn) -> bool:
 
 def _calm_left_s(turn: Turn) -> float:
     """What is left of the probation that the runbook wants after a resolution."""
-    resolved_at_s = turn.incident.resolved_at_s
-    if turn.incident.status is not IncidentStatus.RESOLVED or resolved_at_s is None:
+    ends_s = probation_ends_s(turn.incident, turn.plan)
+    if ends_s is None or not turn.has_taken:
         return 0.0
-    if not turn.has_taken:
-        return 0.0
-    calm_s = max((float(s.parameters.get(CALM_S, "0")) for s in turn.plan.give_back), default=0.0)
-    return resolved_at_s + calm_s - turn.now_s
+    return ends_s - turn.now_s
 
 
 def _backoff_s(turn: Turn, attempt: int) -> float:

@@ -5,8 +5,9 @@ name. The halt is set first and written down afterwards: it must work with the s
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from fleetmend.clock import Clock
 from fleetmend.errors import ActionRefused, StoreConflict, StoreError
@@ -15,10 +16,15 @@ from fleetmend.model.incidents import Incident
 from fleetmend.model.plans import ENDED_SESSIONS, Approval, Plan, Session, SessionState, Verdict
 from fleetmend.ports.halt import HaltState, HaltSwitch
 from fleetmend.store import Store, Transaction
+from remediation.attention import HELD_S, Need, NeedsPerson, need_of, needs_person, why_not_renewed
 from remediation.ledger import Detail
+from remediation.proposals import begin, plan_id, supersede
 from remediation.reasons import Why
+from remediation.returns import ComingBack, coming_back
 from remediation.runbook_files import Runbook
 from remediation.session import check_session, has_taken, is_over
+
+__all__ = ["ROLE_RANK", "ComingBack", "Need", "NeedsPerson", "RemediationService", "WaitingPlan"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +32,8 @@ ROLE_RANK = {"viewer": 0, "responder": 1, "approver": 2, "policy-admin": 3, "adm
 """Roles, each of which may do what those before it may."""
 
 TRIES = 3
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +113,38 @@ class RemediationService:
         """Give back what a session has taken, whatever the incident says. Raises ActionRefused
         (role, unknown, over)."""
         self._check_role(role, ("approver",))
-        for attempt in range(1, TRIES + 1):
-            try:
-                with self._store.transaction() as tx:
-                    return self._undo(tx, session_id, by, reason)
-            except StoreConflict:
-                # The executor was writing at the same moment: its word first, then ours.
-                if attempt == TRIES:
-                    raise
-        raise StoreError(f"session {session_id} could not be undone")
+        return self._tried(lambda tx: self._undo(tx, session_id, by, reason))
+
+    def needs_person(self, *, held_s: float = HELD_S) -> list[NeedsPerson]:
+        """Every open incident for which automation will do nothing more, or which it holds: the
+        worst first, then the longest open. `held_s`: seconds for which a guard may hold a session
+        before it is listed."""
+        with self._store.reading() as tx:
+            return needs_person(tx, now_s=self._clock.now_s(), held_s=held_s)
+
+    def need_of(self, incident_id: str, *, held_s: float = HELD_S) -> NeedsPerson | None:
+        """The same for one incident; None when it needs nobody, or is not there."""
+        with self._store.reading() as tx:
+            incident = tx.incidents.get(incident_id)
+            if incident is None:
+                return None
+            return need_of(tx, incident, now_s=self._clock.now_s(), held_s=held_s)
+
+    def renew(
+        self, incident_id: str, by: str, channel: str, *, role: str = "approver", reason: str = ""
+    ) -> Plan:
+        """Plan again for an open incident that automation has given up, or that a person stopped:
+        a new version of its plan, which waits for an approval of its own where one is needed, and
+        a session as soon as what an earlier one took is given back. What was denied or undone
+        before counts no more. Raises ActionRefused (role, incident, renewal)."""
+        self._check_role(role, ("approver",))
+        return self._tried(lambda tx: self._renew(tx, incident_id, by, channel, reason))
+
+    def coming_back(self) -> list[ComingBack]:
+        """Capacity that resolved incidents still hold, and when it is given back, the soonest
+        first."""
+        with self._store.reading() as tx:
+            return coming_back(tx)
 
     def halt(self, by: str, reason: str) -> HaltState:
         """Stop all side effects at once; giving back goes on. Raises PortError when a switch could
@@ -186,6 +217,47 @@ class RemediationService:
         verb = AuditVerb.SESSION_CHANGED
         tx.audit.append(at_s=now_s, actor=by, verb=verb, subject=session_id, detail=detail)
         return changed
+
+    def _renew(self, tx: Transaction, incident_id: str, by: str, channel: str, reason: str) -> Plan:
+        now_s = self._clock.now_s()
+        incident = tx.incidents.get(incident_id)
+        if incident is None:
+            raise ActionRefused(guard="incident", reason=f"there is no incident {incident_id}")
+        newest = tx.plans.get(plan_id(incident_id))
+        sessions = tx.sessions.for_incident(incident_id)
+        not_now = why_not_renewed(tx, incident, newest, sessions)
+        if newest is None or not_now:
+            raise ActionRefused(guard="renewal", reason=not_now)
+        renewed = replace(
+            newest,
+            version=newest.version + 1,
+            incident_version=incident.version,
+            created_at_s=now_s,
+            renewed_by=by,
+        )
+        tx.plans.put(renewed)
+        detail: Detail = {"incident": incident_id, "version": renewed.version}
+        detail |= {"channel": channel, "reason": reason}
+        verb = AuditVerb.PLAN_RENEWED
+        tx.audit.append(at_s=now_s, actor=by, verb=verb, subject=renewed.id, detail=detail)
+        active = [session for session in sessions if not is_over(session)]
+        for session in active:
+            supersede(tx, session, now_s=now_s, actor=by)
+        if not active:
+            begin(tx, renewed, now_s=now_s, actor=by)
+        return renewed
+
+    def _tried(self, change: Callable[[Transaction], Result]) -> Result:
+        """One transaction; again when an executor was writing at the same moment: its word first,
+        then ours."""
+        for _ in range(TRIES - 1):
+            try:
+                with self._store.transaction() as tx:
+                    return change(tx)
+            except StoreConflict as conflict:
+                logger.info("tried again", extra={"error": str(conflict)})
+        with self._store.transaction() as tx:
+            return change(tx)
 
     def _check_role(self, role: str, wanted: Sequence[str]) -> None:
         lowest = min(ROLE_RANK[name] for name in wanted)

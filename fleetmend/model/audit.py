@@ -23,6 +23,8 @@ class AuditVerb(StrEnum):
     INCIDENT_OPENED = "incident_opened"
     INCIDENT_RESOLVED = "incident_resolved"
     PLAN_PROPOSED = "plan_proposed"
+    PLAN_RENEWED = "plan_renewed"
+    """A person asked for a new plan where automation had given up."""
     VERDICT = "verdict"
     APPROVED = "approved"
     DENIED = "denied"

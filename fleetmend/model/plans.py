@@ -92,6 +92,9 @@ class Plan:
     created_at_s: float
     give_back: tuple[Step, ...] = ()
     """Steps that return capacity once the fault is gone; never blocked by a breaker."""
+    renewed_by: str = ""
+    """The person who asked for this version after an earlier one was given up; empty: nobody did.
+    What was decided about earlier versions counts no more."""
 
 
 class Refusal(StrEnum):
@@ -182,6 +185,8 @@ class StepState(StrEnum):
     PENDING = "pending"
     REFUSED = "refused"
     INTENDED = "intended"
+    INTERRUPTED = "interrupted"
+    """Begun, and stopped before it was done: what it did stays done, and is given back."""
     DONE = "done"
     FOUND_DONE = "found_done"
     """The world was already so: nothing was sent."""
@@ -214,6 +219,10 @@ class StepRecord:
     updated_at_s: float
     attempt: int = 0
     detail: str = ""
+    parts: int = 0
+    """How many parts (the pods of a drain) it had when it began; 0 where nothing is counted."""
+    parts_left: int = 0
+    """Those that were still to be done when this was written."""
 
 
 @dataclass(frozen=True, slots=True)

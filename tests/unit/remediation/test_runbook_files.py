@@ -59,6 +59,7 @@ def test_the_shipped_runbooks_are_sound() -> None:
     assert [runbook.id for runbook in RUNBOOKS] == [
         "engine-crash",
         "engine-hang",
+        "engine-silent-corruption",
         "engine-slow",
         "gpu-fallen-off-bus",
         "gpu-noisy-neighbour",
