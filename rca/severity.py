@@ -1,8 +1,8 @@
 """How bad an incident is: the severity table, decided from what was measured.
 
-P0: availability of a model below its target, or a GPU lost. P1: requests slow for minutes. P2: GPU
-memory nearly full, and what is slow but not yet for minutes. P3: the rest. A fault class only hints
-where the table has nothing to say. Called by `rca.record`; pure.
+P0: availability of a model below its target, or a GPU lost. P1: requests slow for minutes, or
+answered wrongly. P2: GPU memory nearly full, and what is slow but not yet for minutes. P3: the
+rest. A fault class only hints where the table has nothing to say. Called by `rca.record`; pure.
 """
 
 from collections.abc import Sequence
@@ -45,6 +45,8 @@ def grade(
         return Graded(Severity.P0, "a GPU is lost to the fleet")
     if effect is Effect.NO_SERVICE:
         return _availability(fault, root, evidence, topology, settings)
+    if effect is Effect.WRONG:
+        return Graded(Severity.P1, "an engine answers wrongly")
     slow = _latency(evidence, onset_s=onset_s, now_s=now_s, settings=settings)
     if slow is not None and slow.severity is Severity.P1:
         return slow
@@ -67,6 +69,7 @@ def effect_words(effect: Effect) -> str:
         Effect.NO_SERVICE: "an engine serves nothing",
         Effect.SLOW: "requests are served more slowly",
         Effect.MEMORY: "GPU memory runs out",
+        Effect.WRONG: "an engine answers wrongly",
         Effect.RISK: "nothing is lost yet",
         Effect.BLIND: "only the view is lost",
     }[effect]

@@ -40,6 +40,8 @@ class Effect(StrEnum):
     """An engine serves nothing."""
     SLOW = "slow"
     MEMORY = "memory"
+    WRONG = "wrong"
+    """Requests are answered, and wrongly."""
     RISK = "risk"
     """Nothing is lost yet."""
     BLIND = "blind"

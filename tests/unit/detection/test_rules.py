@@ -186,6 +186,16 @@ def test_a_log_line_is_a_finding_with_its_text_cut() -> None:
     assert len(found.detail) <= 200
 
 
+def test_golden_prompts_that_missed_are_the_probes_word_and_weigh_much() -> None:
+    play = Play()
+    play.feed()
+    event = line("golden_mismatch", 1.5)
+    event.data["witness"] = Witness.PROBE.value
+    (found,) = play.feed(events=[event])
+    assert (found.witness, names(found)) == (Witness.PROBE, {"log.golden_mismatch"})
+    assert found.confidence >= 0.9
+
+
 def test_an_unknown_signature_is_heard_with_little_weight() -> None:
     assert signature_policy("never seen").confidence <= 0.3
 

@@ -92,6 +92,18 @@ FAULTS: dict[str, Fault] = {
         gpu(0),
     ),
     "gpu_page_fault": Fault([xid(31, reason="application_xid")], gpu(0)),
+    "silent_corruption": Fault(
+        [
+            finding(
+                engine(0),
+                "log.golden_mismatch",
+                reason="log_signature",
+                confidence=0.9,
+                witness=Witness.PROBE,
+            ),
+        ],
+        engine(0),
+    ),
     "engine_memory_leak": Fault(
         [
             finding(engine(0), "engine.memory_allocated up", reason="monotone_growth"),

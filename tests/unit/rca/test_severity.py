@@ -45,6 +45,12 @@ def measured(at: EntityId, symptom: str, observed: float) -> Finding:
     return replace(made, symptoms=(replace(made.symptoms[0], observed=observed),))
 
 
+def test_wrong_answers_are_p1() -> None:
+    assert graded("silent_corruption", engine(0)) == Graded(
+        Severity.P1, "an engine answers wrongly"
+    )
+
+
 def test_a_gpu_that_is_lost_is_p0() -> None:
     assert graded("gpu_fallen_off_bus", gpu(0)) == Graded(Severity.P0, "a GPU is lost to the fleet")
 
