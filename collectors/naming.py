@@ -132,6 +132,11 @@ class Names:
                 name = first_label(labels, ("nvswitch",))
                 node = self._node(labels)
                 return self._id(EntityKind.SWITCH, f"{node}/{name}") if name and node else None
+            case EntityKind.MODEL:
+                return self.model(labels)
+            case EntityKind.TENANT:
+                tenant = first_label(labels, ("tenant",))
+                return self._id(EntityKind.TENANT, tenant) if tenant else None
             case _:
                 return None
 

@@ -103,6 +103,11 @@ class Normaliser:
         self._told: tuple[bytes, NDArray[np.float64]] | None = None
         self._processes_known = False
 
+    def restarted(self) -> None:
+        """The source says that its totals began anew: the next reading is a new base."""
+        self._histograms.clear()
+        self._counters.clear()
+
     def observe(self, reading: Reading, at_s: float) -> Observation:
         """The samples and topology changes of a reading taken at `at_s`."""
         plan = self._plan(reading, at_s)

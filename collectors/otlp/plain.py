@@ -112,12 +112,12 @@ def histogram_points(metric: Metric, head: int, tables: Tables) -> list[Histogra
 
     def add(point: object, bounds: Iterable[float], counts: Iterable[float], **more: int) -> None:
         p: HistogramDataPoint = point  # type: ignore[assignment]  # the three kinds share these fields
-        tables.attributes.append(labels_of(p.attributes))
+        labels = tables.intern(labels_of(p.attributes))
         summed = p.sum if metric.WhichOneof("data") == "summary" or p.HasField("sum") else math.nan
         found.append(
             HistogramPoint(
                 head,
-                len(tables.attributes) - 1,
+                labels,
                 p.start_time_unix_nano,
                 p.time_unix_nano,
                 p.flags,

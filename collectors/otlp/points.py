@@ -55,7 +55,17 @@ class Tables:
     resources: list[Mapping[str, str]] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
     attributes: list[Mapping[str, str]] = field(default_factory=list)
+    _interned: dict[tuple[tuple[str, str], ...], int] = field(default_factory=dict)
     _arrow: tuple[pa.Array, pa.Array] | None = None
+
+    def intern(self, labels: Mapping[str, str]) -> int:
+        """The row of an attribute set that was interned before, or a new one."""
+        key = tuple(labels.items())
+        number = self._interned.get(key)
+        if number is None:
+            number = self._interned[key] = len(self.attributes)
+            self.attributes.append(labels)
+        return number
 
     def arrow(self) -> tuple[pa.Array, pa.Array]:
         """Metric names and attribute sets as Arrow arrays, made again only when they grew."""

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from fleetmend.settings.otlp import OtlpSettings
 from fleetmend.settings.probe import ProbeSettings
 from fleetmend.settings.section import Section
 
@@ -136,3 +137,5 @@ class CollectorsSettings(Section):
     """Requests to engines, to see what their metrics hide."""
     kubernetes: KubernetesSettings = KubernetesSettings()
     """The cluster's API."""
+    otlp: OtlpSettings = OtlpSettings()
+    """OpenTelemetry in."""

@@ -1,0 +1,343 @@
+"""From messages to the log: rights, time, normalising; the doors call it, the loop sends.
+
+A door's thread calls `metrics` or `logs` and answers its sender with what was refused. What came
+out waits in a bounded queue for the one thread that uses the sink. A point is late when it is older
+than the last mark may be; both are decided under one lock, so no promise is broken.
+"""
+
+import threading
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+
+import numpy as np
+
+from collectors.announce import observed
+from collectors.follow import RateCap
+from collectors.logs import LogEvents, LogLine
+from collectors.naming import Names, Resolve, node_label, pod_alias
+from collectors.normalise import Normaliser, Observation
+from collectors.otlp.decoder import Decoder
+from collectors.otlp.log_lines import lines_of
+from collectors.otlp.points import Points
+from collectors.otlp.rights import NodeOf, Rights
+from collectors.otlp.source import NS, Counts, Source
+from collectors.signatures import Channel
+from collectors.sink import Sink
+from fleetmend.clock import Clock
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    TopologyChange,
+    entity_id,
+    key_of,
+)
+from fleetmend.model.events import Event, EventType, Witness, event_id
+from fleetmend.model.samples import SampleBatch
+from fleetmend.ports.deadletters import DeadLetter, DeadLetters
+from fleetmend.settings.collectors import CollectorsSettings
+from fleetmend.signals.catalogue import Catalogue
+from fleetmend.signals.identities import with_identities
+
+_MARK_S = 0.2
+_POLL_S = 0.05
+_PAYLOAD_MAX = 4096
+_LETTERS_PER_MINUTE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a message."""
+
+    rejected: int = 0
+    """Points or records that were not taken."""
+    why: str = ""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a sender sent since its last event."""
+
+    messages: int = 0
+    points: int = 0
+    samples: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Full(Exception):
+    """Too much waits for the log: the sender should come again."""
+
+
+class Intake:
+    """One per process."""
+
+    def __init__(
+        self,
+        settings: CollectorsSettings,
+        *,
+        cluster: str,
+        sink: Sink,
+        clock: Clock,
+        dead_letters: DeadLetters,
+        signals: Catalogue,
+        resolve: Resolve,
+        node_of: NodeOf,
+    ) -> None:
+        """`resolve`: the entity that an alias or id means; `node_of`: where something is."""
+        self._settings, self._limits = settings.otlp, settings
+        self._cluster, self._sink, self._clock = cluster, sink, clock
+        self._dead_letters, self._signals, self._resolve = dead_letters, signals, resolve
+        self.senders = {
+            sender.name: Rights(sender, cluster, node_of) for sender in settings.otlp.senders
+        }
+        self._lock = threading.Lock()
+        self._decoder = Decoder()
+        self._sources: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], Source] = OrderedDict()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._tallies: dict[str, _Tally] = {name: _Tally() for name in self.senders}
+        self._told: dict[str, tuple[str, float]] = {}
+        self._events = LogEvents(cluster=cluster, resolve=resolve)
+        self._cap = RateCap(per_minute_max=settings.events_per_minute_max)
+        self._letters = RateCap(per_minute_max=_LETTERS_PER_MINUTE)
+        self._marked_s = float("-inf")
+        self.strangers: Counter[str] = Counter()
+        """Requests refused before anybody knew whose they were, by reason."""
+
+    def refuse(self, sender: str, reason: str, *, payload: bytes = b"") -> None:
+        """Count a request that a door could not take; `sender` is empty when nobody knows whose.
+        What could not be read is kept, a few a minute: a flood must not fill the store."""
+        at_s = self._clock.now_s()
+        with self._lock:
+            tally = self._tallies.get(sender)
+            (self.strangers if tally is None else tally.refused)[reason] += 1
+            kept = bool(payload) and self._letters.admit(sender, at_s)
+        if kept:
+            payload = payload[:_PAYLOAD_MAX]
+            self._dead_letters.put(DeadLetter(at_s, "otlp", sender, reason, payload))
+
+    def metrics(self, sender: str, body: bytes) -> Taken:
+        """Take a metrics message. Raises BadInput for what is none, Full."""
+        with self._lock:
+            self._room()
+            return self._take(self.senders[sender], self._decoder.decode(body))
+
+    def logs(self, sender: str, body: bytes) -> Taken:
+        """Take a logs message. Raises BadInput, Full."""
+        with self._lock:
+            self._room()
+            rights, tally = self.senders[sender], self._tallies[sender]
+            tally.messages += 1
+            now_s = self._clock.now_s()
+            capped = 0
+            for attributes, time_ns, text in lines_of(body):
+                event = self._event(rights, attributes, time_ns, text, now_s)
+                if event is None:
+                    continue
+                kind = f"{rights.settings.name} {event.data.get('signature', event.type)}"
+                if self._cap.admit(kind, now_s):
+                    self._waiting.append(partial(self._sink.event, event))
+                else:
+                    capped += 1
+            tally.refused["events_capped"] += capped
+            return Taken(capped, "too many events of one kind" if capped else "")
+
+    def run(self, stop: threading.Event) -> None:
+        """Send until `stop` is set. Raises StreamError when the sink does."""
+        at_s = self._clock.now_s()
+        for change in observed(
+            self._cluster, "otlp", (rights.subject for rights in self.senders.values()), at_s
+        ):
+            self._sink.topology(change)
+        while not stop.is_set():
+            self.poll()
+            self._clock.wait(stop, _POLL_S)
+
+    def poll(self) -> None:
+        """Send what waits, tell of each sender now and then, and mark."""
+        with self._lock:
+            now_s = self._clock.now_s()
+            mark_s = self._floor_s(now_s)
+            for name in self.senders:
+                event = self._scrape_event(name, now_s)
+                if event is not None:
+                    self._waiting.append(partial(self._sink.event, event))
+            upto = len(self._waiting)
+            due = mark_s - self._marked_s >= _MARK_S
+            if due:
+                self._marked_s = mark_s
+        for _ in range(upto):
+            self._waiting[0]()  # stays when the sink raises, and is sent again
+            self._waiting.popleft()
+        if due:
+            self._sink.mark(mark_s)
+
+    def _floor_s(self, now_s: float) -> float:
+        """The oldest time that is taken: a clock set back must not break the last promise."""
+        return max(now_s - self._settings.lateness_s, self._marked_s)
+
+    def _room(self) -> None:
+        if len(self._waiting) >= self._settings.waiting_max:
+            raise Full
+
+    def _take(self, rights: Rights, points: Points) -> Taken:
+        tally = self._tallies[rights.settings.name]
+        tally.messages += 1
+        tally.points += len(points)
+        now_s = self._clock.now_s()
+        floor_s, counts, refused = self._floor_s(now_s), Counts(), Counter[str]()
+        for resource, rows, histograms in _by_resource(points):
+            attributes = points.tables.resources[resource]
+            source = self._source(rights, attributes)
+            for time_ns, reading in source.readings(points, rows, histograms, counts):
+                time_s = time_ns / NS if time_ns else now_s
+                if time_s < floor_s or time_s > now_s + self._settings.future_s:
+                    refused["late" if time_s < floor_s else "future"] += len(reading.series)
+                    continue
+                seen = _within(rights, source.normaliser.observe(reading, time_s), refused)
+                tally.samples += len(seen.batch)
+                self._hand_over(seen, rights, attributes)
+        refused.update({name: n for name, n in asdict(counts).items() if n})
+        tally.refused.update(refused)
+        told = {name: n for name, n in refused.items() if name != "no_value"}
+        return Taken(sum(told.values()), " ".join(f"{n}={told[n]}" for n in sorted(told)))
+
+    def _hand_over(self, seen: Observation, rights: Rights, attributes: Mapping[str, str]) -> None:
+        of = rights.settings
+        node = of.node or of.engine or node_label(with_identities(attributes)) or of.name
+        self._waiting.append(partial(self._send, seen.changes, seen.batch, node))
+
+    def _send(self, changes: tuple[TopologyChange, ...], batch: SampleBatch, node: str) -> None:
+        for change in changes:
+            self._sink.topology(change)
+        if len(batch):
+            self._sink.samples(batch, node)
+
+    def _source(self, rights: Rights, attributes: Mapping[str, str]) -> Source:
+        key = rights.settings.name, tuple(sorted(attributes.items()))
+        source = self._sources.get(key)
+        if source is not None:
+            self._sources.move_to_end(key)
+            return source
+        engine = self._engine(rights, attributes)
+        names = Names(
+            cluster=self._cluster,
+            node=rights.settings.node,
+            engine=engine,
+            resolve=self._resolve,
+            names_max=self._limits.names_max,
+        )
+        known = () if engine is None else (engine,)
+        normaliser = Normaliser(names, self._signals, known=known)
+        source = self._sources[key] = Source(normaliser, series_max=self._limits.series_max)
+        if len(self._sources) > self._settings.resources_max:
+            self._sources.popitem(last=False)
+        return source
+
+    def _engine(self, rights: Rights, attributes: Mapping[str, str]) -> EntityId | None:
+        """The engine that a resource is, if the fleet knows it."""
+        if rights.settings.speaks_for == "engine":
+            return rights.subject
+        for name in ("k8s.pod.uid", "service.instance.id"):
+            key = attributes.get(name)
+            if key:
+                engine = self._resolve(entity_id(self._cluster, EntityKind.ENGINE, key))
+                if engine is not None:
+                    return engine
+        pod = attributes.get("k8s.pod.name")
+        return (
+            self._resolve(pod_alias(attributes.get("k8s.namespace.name", ""), pod)) if pod else None
+        )
+
+    def _event(
+        self,
+        rights: Rights,
+        attributes: Mapping[str, str],
+        time_ns: int,
+        text: str,
+        now_s: float,
+    ) -> Event | None:
+        """The event in a log line: a witness for nothing but what its sender may speak of."""
+        engine = self._engine(rights, attributes)
+        if engine is not None and not rights.may_measure(engine):
+            engine = None
+        node = rights.settings.node or node_label(with_identities(attributes))
+        own = node or rights.settings.name
+        # An event that comes late is still news; it only must not break the last promise.
+        time_s = min(max(time_ns / NS, self._floor_s(now_s)), now_s) if time_ns else now_s
+        line = LogLine(
+            time_s,
+            own,
+            Channel.KERNEL if engine is None else Channel.ENGINE,
+            text,
+            Witness.APPLICATION_LOG,
+            engine,
+            f"otlp {rights.settings.name} {time_ns}",
+        )
+        event = self._events.event(line)
+        if event is None or rights.may_measure(event.subject):
+            return event
+        stands_in = engine or entity_id(self._cluster, EntityKind.NODE, own)
+        if not rights.may_measure(stands_in):
+            self._tallies[rights.settings.name].refused["not_its_own"] += 1
+            return None
+        return replace(event, subject=stands_in)
+
+    def _scrape_event(self, name: str, now_s: float) -> Event | None:
+        tally = self._tallies[name]
+        word = " ".join(sorted(tally.refused))
+        last_word, last_s = self._told.get(name, ("", float("-inf")))
+        if now_s - last_s < self._limits.scrape_event_s and (word == last_word or not word):
+            return None
+        if not tally.messages and not tally.refused:
+            return None
+        self._told[name] = word, now_s
+        self._tallies[name] = _Tally()
+        rights = self.senders[name]
+        source = f"collector/otlp/{name}"
+        data: dict[str, str | int | float | bool] = {
+            "target": f"otlp/{name}",
+            "kind": rights.settings.speaks_for,
+            "outcome": "ok" if tally.messages else "refused",
+            "messages": tally.messages,
+            "points": tally.points,
+            "samples": tally.samples,
+            **{f"refused_{reason}": count for reason, count in sorted(tally.refused.items())},
+        }
+        return Event(
+            id=event_id(source, repr(now_s)),
+            source=source,
+            type=EventType.SCRAPE,
+            time_s=now_s,
+            subject=rights.subject,
+            node=rights.settings.node or key_of(rights.subject),
+            data=data,
+        )
+
+
+def _by_resource(points: Points) -> list[tuple[int, np.ndarray, list[int]]]:
+    """Resource, rows of its numbers, and its histograms, in the order of the message."""
+    of = np.array([head.resource for head in points.tables.heads], np.intp)
+    owner = of[points.head] if len(points.head) else np.empty(0, np.intp)
+    order = np.argsort(owner, kind="stable")
+    found, at = np.unique(owner[order], return_index=True)
+    rows = dict(zip(found.tolist(), np.split(order, at[1:]), strict=False))
+    histograms: dict[int, list[int]] = {}
+    for number, point in enumerate(points.histograms):
+        histograms.setdefault(points.tables.heads[point.head].resource, []).append(number)
+    return [
+        (resource, rows.get(resource, np.empty(0, np.intp)), histograms.get(resource, []))
+        for resource in dict.fromkeys([*rows, *histograms])
+    ]
+
+
+def _within(rights: Rights, seen: Observation, refused: Counter[str]) -> Observation:
+    """What the sender may say of what it said."""
+    allowed = np.array([rights.may_measure(EntityId(e)) for e in seen.batch.entities], np.bool_)
+    batch = seen.batch
+    if not allowed.all():
+        mask = allowed[batch.entity]
+        refused["not_its_own"] += int((~mask).sum())
+        batch = batch.select(mask)
+    changes = tuple(change for change in seen.changes if rights.may_state(change))
+    return Observation(batch, changes, seen.dropped)

@@ -1,0 +1,80 @@
+"""What a sender may speak of. `collectors.otlp.intake` drops everything else and counts it.
+
+A sender is who its token says it is. What its messages say about themselves (host, pod, instance)
+only tells the things apart that it may speak of anyway.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+    kind_of,
+)
+from fleetmend.settings.otlp import OtlpSenderSettings
+
+NodeOf = Callable[[EntityId], EntityId | None]
+"""The node on which something is, as the fleet knows it; None when nobody has said."""
+
+_PLACED = frozenset({EntityKind.GPU, EntityKind.MIG})
+_RUNNING = frozenset({EntityKind.ENGINE, EntityKind.POD})
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The rights of one sender."""
+
+    settings: OtlpSenderSettings
+    cluster: str
+    node_of: NodeOf
+
+    @property
+    def subject(self) -> EntityId:
+        """What the sender stands for."""
+        match self.settings.speaks_for:
+            case "node":
+                return entity_id(self.cluster, EntityKind.NODE, self.settings.node)
+            case "engine":
+                return entity_id(self.cluster, EntityKind.ENGINE, self.settings.engine)
+            case _:
+                return entity_id(self.cluster, EntityKind.COLLECTOR, f"otlp-{self.settings.name}")
+
+    def may_measure(self, entity: EntityId) -> bool:
+        """Whether numbers and events about this are believed from it."""
+        if self.settings.speaks_for == "cluster":
+            return True
+        if self.settings.speaks_for == "engine":
+            return entity == self.subject
+        kind = kind_of(entity)
+        if kind in _PLACED:
+            # Of a GPU that nobody knows yet the sender may say that it is its own.
+            return self.node_of(entity) in (None, self.subject)
+        if kind in _RUNNING:
+            return self.node_of(entity) == self.subject
+        if kind is EntityKind.SWITCH:
+            own = entity_id(self.cluster, EntityKind.SWITCH, f"{self.settings.node}/")
+            return entity.startswith(own)
+        return entity == self.subject
+
+    def may_state(self, change: TopologyChange) -> bool:
+        """Whether a statement about the fleet is believed from it."""
+        match self.settings.speaks_for:
+            case "cluster":
+                return True
+            case "engine":
+                serves = change.relation is RelationKind.SERVES and change.entity == self.subject
+                return serves or (
+                    change.op is TopologyOp.ENTITY and kind_of(change.entity) is EntityKind.MODEL
+                )
+            case _:
+                # Who runs where is the business of the cluster and of the GPU's own exporter.
+                if change.relation is RelationKind.RUNS_ON:
+                    return False
+                if kind_of(change.entity) is EntityKind.MODEL:
+                    return change.op is TopologyOp.ENTITY
+                return self.may_measure(change.entity)
