@@ -18,6 +18,8 @@ packages() { # Debian packages that real parts come from; nothing is started by 
   [ -x /usr/lib/postgresql/15/bin/initdb ] || missing+=(postgresql-15)
   [ -x /usr/bin/chromium ] || missing+=(chromium)
   [ -d /usr/share/fonts/opentype/noto ] || missing+=(fonts-noto-cjk)
+  ldconfig -p | grep -q 'libbpf\.so\.1' || missing+=(libbpf1)
+  [ -x /usr/bin/gcc ] || missing+=(gcc libc6-dev)
   [ ${#missing[@]} -eq 0 ] && return
   say "installing ${missing[*]}"
   mkdir -p /etc/postgresql-common

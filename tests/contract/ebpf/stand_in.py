@@ -24,9 +24,10 @@ def compiled(folder: Path, *, source: str, name: str) -> Path:
 class Worker:
     """A process that has the libraries loaded and calls what it is told."""
 
-    def __init__(self, *libraries: Path) -> None:
+    def __init__(self, *libraries: Path, before: tuple[str, ...] = ()) -> None:
+        """`before`: a command that ends by becoming the one that follows it."""
         self._process = subprocess.Popen(
-            [sys.executable, "-S", str(HERE / "worker.py"), *map(str, libraries)],
+            [*before, sys.executable, "-S", str(HERE / "worker.py"), *map(str, libraries)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -56,17 +57,21 @@ class Worker:
         self._process.kill()
         self._process.communicate()
 
-    def end(self, code: int = 0) -> None:
-        """Let it end by itself."""
-        self._process.communicate()
-        assert self._process.returncode == code
-
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self.kill()
+
+
+def contained(*libraries: Path) -> Worker:
+    """A worker with mounts of its own, the libraries at a path that only it has."""
+    folder = Path("/mnt")
+    script = f"mount -t tmpfs stand-in {folder} && cp {' '.join(map(str, libraries))} {folder}"
+    inside = (folder / library.name for library in libraries)
+    command = ("unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh")
+    return Worker(*inside, before=command)
 
 
 def in_first_pid_namespace() -> bool:

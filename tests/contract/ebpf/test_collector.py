@@ -1,0 +1,93 @@
+"""The collector on this kernel: what a process does arrives as samples and events of its GPU."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from collectors.ebpf.collector import EbpfCollector
+from fleetmend.clock import SystemClock
+from fleetmend.model.entities import EntityId
+from fleetmend.model.events import Event, EventType
+from fleetmend.settings.ebpf import EbpfSettings
+from tests.contract.ebpf.conftest import Libraries
+from tests.contract.ebpf.stand_in import Worker
+from tests.unit.collectors.fakes import ListSink
+
+GPU = EntityId("c/gpu/GPU-1")
+MIB = 1 << 20
+
+
+@pytest.fixture
+def sink() -> ListSink:
+    return ListSink()
+
+
+@pytest.fixture
+def collector(libraries: Libraries, worker: Worker, sink: ListSink) -> Iterator[EbpfCollector]:
+    settings = EbpfSettings(libraries=(str(libraries.cuda),), scan_s=0.5, wait_stuck_s=1)
+    made = EbpfCollector(
+        settings,
+        cluster="c",
+        node="n",
+        sink=sink,
+        clock=SystemClock(),
+        gpus_of=lambda pid: (GPU,) if pid == worker.pid else (),
+    )
+    made.open()
+    yield made
+    assert made.close() == 0
+
+
+def told(sink: ListSink, what: str, pid: int) -> list[Event]:
+    return [e for e in sink.events if e.data.get("what") == what and e.data.get("pid") == pid]
+
+
+def newest(sink: ListSink, signal: str) -> float:
+    return sink.values(signal)[-1][1]
+
+
+def test_a_process_is_heard_from_its_first_allocation_to_its_end(
+    collector: EbpfCollector, worker: Worker, sink: ListSink
+) -> None:
+    worker.out("cuMemAlloc_v2", "out", 3 * MIB)
+    collector.poll()
+    held = newest(sink, "gpu.memory_outstanding")
+    worker("cuMemAlloc_v2", "out", 1 << 40)
+    collector.poll()
+    worker.kill()
+    collector.poll()
+
+    assert held == 3 * MIB
+    assert newest(sink, "gpu.memory_outstanding") == 0
+    assert newest(sink, "gpu.memory_allocated") == 3 * MIB
+    assert newest(sink, "gpu.allocation_failures") == 1
+    (failed,) = told(sink, "allocation_failed", worker.pid)
+    (ended,) = told(sink, "exit", worker.pid)
+    assert (failed.subject, failed.data["bytes"], failed.data["code"]) == (GPU, 1 << 40, 2)
+    assert (ended.type, ended.data["signal"]) == (EventType.PROCESS, 9)
+    assert str(ended.data["process"]).startswith("python")
+
+
+def test_no_event_lies_before_what_was_promised(
+    collector: EbpfCollector, worker: Worker, sink: ListSink
+) -> None:
+    collector.poll()
+    worker.out("cuMemAlloc_v2", "out", MIB)
+    worker.kill()
+    collector.poll()
+
+    (ended,) = told(sink, "exit", worker.pid)
+    assert sink.marks[0] <= ended.time_s <= sink.marks[1]
+    assert newest(sink, "node.ebpf_available") == 1
+
+
+def test_the_heartbeat_says_what_is_loaded_and_what_the_kernel_has_not(
+    collector: EbpfCollector, sink: ListSink
+) -> None:
+    collector.poll()
+
+    (beat,) = (event for event in sink.events if event.type is EventType.HEARTBEAT)
+    assert beat.data["available"] is True
+    assert "memory" in str(beat.data["groups"]).split()
+    assert "launches" not in str(beat.data["groups"]).split()
+    assert int(beat.data["libraries"]) >= 1
