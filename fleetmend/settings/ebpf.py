@@ -27,7 +27,6 @@ class EbpfSettings(Section):
         "/usr/lib64/libcuda.so.1",
         "/usr/local/nvidia/lib64/libcuda.so.1",
         "/run/nvidia/driver/usr/lib/x86_64-linux-gnu/libcuda.so.1",
-        "/home/kubernetes/bin/nvidia/lib64/libcuda.so.1",
     )
     """Files that are probed whether a process has them mapped or not, so that a process is counted
     from its first call on. The driver's library is one file for the host and its containers."""
