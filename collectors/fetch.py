@@ -3,10 +3,13 @@
 What goes wrong is an outcome, never an exception: a target that does not answer is information.
 """
 
+import contextlib
+import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import httpx
 
@@ -17,6 +20,9 @@ _HEADERS = {
     "Accept-Encoding": "gzip",
     "User-Agent": "fleetmend",
 }
+
+
+_CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 
 
 class Outcome(StrEnum):
@@ -72,18 +78,41 @@ class Fetcher:
         """`transport`: another way than the network, for tests."""
         self._clock = clock
         self._body_bytes_max = body_bytes_max
+        self._sockets: dict[str, socket.socket] = {}
+        """The last connection made for each address."""
         # No proxies or credentials from the environment: a target is where the settings say.
         self._client = httpx.Client(
             transport=transport, follow_redirects=False, trust_env=False, headers=_HEADERS
         )
 
+    def abort(self, url: str) -> None:
+        """End a fetch that is long past its time: httpx bounds each wait for the head of an answer,
+        and not their sum, so a target that sends one byte after the other would hold its thread."""
+        connection = self._sockets.get(url)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _noting(self, url: str) -> Callable[[str, Mapping[str, Any]], None]:
+        def note(event: str, info: Mapping[str, Any]) -> None:
+            if event in _CONNECTED:
+                made = info["return_value"].get_extra_info("socket")
+                if isinstance(made, socket.socket):
+                    self._sockets[url] = made
+
+        return note
+
     def get(self, url: str, timeout_s: float) -> Fetched:
-        """Fetch one page in at most about `timeout_s` seconds of the clock."""
+        """Fetch one page in at most about `timeout_s` seconds of the clock, if whoever calls this
+        in a thread calls `abort` after that."""
         begin_s = self._clock.monotonic_s()
         status, text = 0, ""
         try:
             # httpx bounds each wait; the deadline bounds their sum (a body in slow drips).
-            with self._client.stream("GET", url, timeout=timeout_s) as response:
+            extensions = {"trace": self._noting(url)}
+            with self._client.stream(
+                "GET", url, timeout=timeout_s, extensions=extensions
+            ) as response:
                 status = response.status_code
                 outcome = _of_status(response)
                 if outcome is Outcome.OK:
@@ -97,7 +126,8 @@ class Fetcher:
             refused = "refused" in str(error).lower()
             outcome = Outcome.REFUSED if refused else Outcome.UNREACHABLE
         except (httpx.HTTPError, httpx.InvalidURL):
-            outcome = Outcome.UNREACHABLE
+            late = self._clock.monotonic_s() - begin_s > timeout_s  # ended by `abort`
+            outcome = Outcome.TIMEOUT if late else Outcome.UNREACHABLE
         return Fetched(outcome, text, status, self._clock.monotonic_s() - begin_s)
 
     def close(self) -> None:

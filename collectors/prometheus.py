@@ -20,6 +20,8 @@ from fleetmend.signals.catalogue import Catalogue, catalogue
 
 _MARK_S = 0.2
 """Least event time between two marks."""
+_GRACE_S = 1.0
+"""Seconds that a scrape may take beyond its time before its connection is cut."""
 _NAP_S = 0.25
 """Longest sleep between two looks at the stop signal."""
 
@@ -113,6 +115,11 @@ class PrometheusCollector:
                 future = self._executor.submit(target.scrape, self._fetcher, at_s)
                 self._running[future] = (index, at_s)
                 future.add_done_callback(lambda _: self._wake.set())
+        for future, (index, _) in self._running.items():
+            target = self._targets[index]
+            late_s = monotonic_s - self._due_s[index] - target.settings.timeout_s
+            if late_s > _GRACE_S and future.running():
+                self._fetcher.abort(target.settings.url)
         self._mark(min((begun_s for _, begun_s in self._running.values()), default=at_s))
         busy = {index for index, _ in self._running.values()}
         waiting = (due_s for index, due_s in enumerate(self._due_s) if index not in busy)

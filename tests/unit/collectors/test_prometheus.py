@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -10,10 +11,12 @@ from pydantic import ValidationError
 
 from collectors.fetch import Fetcher, Outcome
 from collectors.prometheus import PrometheusCollector
-from fleetmend.clock import ManualClock
+from fleetmend.clock import ManualClock, SystemClock
 from fleetmend.model.entities import RelationKind, TopologyOp
+from fleetmend.model.events import Event
 from fleetmend.settings.collectors import CollectorsSettings, TargetSettings
 from fleetmend.views.topology import TopologyView
+from tests.unit.collectors.engine_api import EngineApi, Handler, trickles_body, trickles_head
 from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink
 
 PAGE = 'vllm:num_requests_running{engine="0",model_name="m"} 3\nprocess_open_fds 7\n'
@@ -377,3 +380,35 @@ def test_a_page_without_a_figure_of_its_own_does_not_stand_still() -> None:
     rig = Rig(page("process_open_fds 7\n"))
     rig.run_for(2)
     assert rig.sink.values("engine.scrape_unchanged") == []
+
+
+@pytest.mark.parametrize("handler", [trickles_head, trickles_body])
+def test_a_target_that_trickles_holds_no_thread(handler: Handler) -> None:
+    """Each byte comes in time, and there is no end of them."""
+    server = EngineApi(handler)
+    told, stop = threading.Event(), threading.Event()
+
+    class Sink(ListSink):
+        def event(self, event: Event) -> None:
+            super().event(event)
+            told.set()
+
+    sink = Sink()
+    target = {"url": f"{server.url}/metrics", "kind": "node", "node": "n", "timeout_s": 0.5}
+    collector = PrometheusCollector(
+        CollectorsSettings.model_validate({"targets": [target], "workers": 1}),
+        cluster="c",
+        sink=sink,
+        clock=SystemClock(),
+        dead_letters=ListLetters(),
+    )
+    thread = threading.Thread(target=collector.run, args=(stop,), daemon=True)
+    thread.start()
+    try:
+        assert told.wait(20)
+        assert sink.events[0].data["outcome"] == "timeout"
+    finally:
+        stop.set()
+        server.close()
+        thread.join(20)
+    assert not thread.is_alive()
