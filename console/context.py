@@ -13,7 +13,6 @@ from console.live.hub import Hub
 from console.live.watcher import Watcher
 from console.metrics import Metrics
 from console.problems import Problem
-from console.queries import waiting_rows
 from console.templating import Pages
 from fleetmend.errors import FleetError, StoreError
 from fleetmend.ports.halt import HaltState
@@ -100,10 +99,9 @@ class Frame:
         frame = hidden | {"may_look": True, "halt": self._halt()}
         try:
             with self._deps.store.reading() as tx:
-                return frame | {
-                    "open_count": tx.incidents.open_count(),
-                    "waiting_count": len(waiting_rows(tx)),
-                }
+                open_count = tx.incidents.open_count()
+            waiting = len(self._deps.decisions.needs_person())
+            return frame | {"open_count": open_count, "waiting_count": waiting}
         except StoreError:
             return frame | {"store_ok": False}
 

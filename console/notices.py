@@ -18,6 +18,11 @@ _NOTICES = {
     ),
     "denied": Notice("Denied. Nothing more of this version will run.", "warn", "x"),
     "undone": Notice("Undone: what was taken is being given back.", "ok", "undo-2"),
+    "renewed": Notice(
+        "Planned again. The new version begins as soon as what was taken is given back.",
+        "ok",
+        "list-tree",
+    ),
     "noted": Notice("The note is kept.", "ok", "check"),
     "labelled": Notice("Kept: your word on this cause is a label now.", "ok", "check"),
     "halted": Notice("Halted.", "warn", "octagon-x"),

@@ -3,16 +3,19 @@
 Called by the routes; builders in `console.present` turn the results into what is shown.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from console.present.case import PlanCase, plan_case, read_plans
 from console.present.fleet import Past
+from console.present.needs import coming_back_word
 from console.present.rows import IncidentRow, SessionRow, incident_row, session_row
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident, IncidentStatus, Severity
 from fleetmend.model.plans import Session
 from fleetmend.store import Transaction, nodes_held_by
+from remediation.service import ComingBack
 
 PAST_MAX = 60
 """Resolved incidents that the figures of the fleet page look back on."""
@@ -63,14 +66,29 @@ def incidents_page(
     return Page(shown, shown[-1].id if len(found) > limit else "")
 
 
-def incident_rows(tx: Transaction, incidents: tuple[Incident, ...]) -> list[IncidentRow]:
-    """Rows with what the automation does about each."""
+def incident_rows(
+    tx: Transaction,
+    incidents: tuple[Incident, ...],
+    *,
+    needs: Collection[str] = (),
+    backs: Mapping[str, ComingBack] | None = None,
+) -> list[IncidentRow]:
+    """Rows with what the automation does about each. `needs`: incidents that wait for a person;
+    `backs`: capacity that resolved incidents still hold, by incident."""
     rows = []
     for incident in incidents:
         plans = read_plans(tx, incident.id)
         under_way = [p for p in plans if p.session is not None and not p.over]
         current = (under_way or plans)[-1] if plans else None
-        rows.append(incident_row(incident, current))
+        back = (backs or {}).get(incident.id)
+        rows.append(
+            incident_row(
+                incident,
+                current,
+                needs_me=incident.id in needs,
+                back=coming_back_word(back) if back is not None else None,
+            )
+        )
     return rows
 
 
@@ -95,11 +113,6 @@ def session_rows(tx: Transaction, sessions: list[Session]) -> list[SessionRow]:
             incident = tx.incidents.get(session.incident)
             rows.append(session_row(found, session, incident.title if incident else ""))
     return rows
-
-
-def waiting_rows(tx: Transaction) -> list[SessionRow]:
-    """Sessions that wait for a person, longest first."""
-    return [row for row in session_rows(tx, tx.sessions.active()) if row.needs_me]
 
 
 def recent_sessions(tx: Transaction, now_s: float) -> list[Session]:

@@ -22,6 +22,8 @@ class Word:
     icon: str
     tone: str
     """`bad`, `warn`, `ok`, `vi` (waits for a person), `inf` or `mut`."""
+    until_s: float | None = None
+    """When set, the time until then follows the text and keeps counting."""
 
 
 SEVERITY: dict[Severity, Word] = {
@@ -46,10 +48,13 @@ AUTOMATION: dict[SessionState, Word] = {
     SessionState.HOLDING: Word("Verified, capacity held out", "shield-check", "ok"),
     SessionState.GIVING_BACK: Word("Giving capacity back", "undo-2", "inf"),
     SessionState.COMPENSATING: Word("Undoing", "undo-2", "warn"),
-    SessionState.DONE: Word("Done, capacity given back", "circle-check", "ok"),
+    SessionState.DONE: Word("Done", "circle-check", "ok"),
     SessionState.CANCELLED: Word("Cancelled", "x", "mut"),
     SessionState.FAILED: Word("Repair failed", "circle-x", "bad"),
 }
+GIVEN_BACK = "capacity given back"
+"""What a session says at its end when it had taken something."""
+UNDONE = Word("Undone by a person", "undo-2", "mut")
 WAITS_FOR_PERSON = Word("Waits for approval", "circle-pause", "vi")
 NO_AUTOMATION = Word("No repair planned", "circle-dashed", "mut")
 ADVICE_ONLY = Word("Advice only", "bell", "inf")

@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.api.incidents import PlanDetail, plan_detail
 from console.context import Console, not_found
 from console.decide import REASON_CHARS_MAX, decide
-from console.pages.decisions import lift_halt, set_halt, undo_session
+from console.pages.decisions import lift_halt, plan_again, set_halt, undo_session
+from console.pages.fleet import waiting
 from console.present.case import read_plans
+from console.present.needs import NeedRow
 from console.problems import Problem
-from fleetmend.model.plans import Approval, Session
+from fleetmend.model.plans import Approval, Plan, Session
 from fleetmend.ports.halt import HaltState
 from fleetmend.settings.console import ConsoleRole
 
@@ -68,6 +70,16 @@ def routes(console: Console) -> APIRouter:
         """Give back what a session has taken."""
         operator = console.require(request)
         return undo_session(console, session_id, operator, body.reason)
+
+    @router.get("/waits")
+    def waits() -> list[NeedRow]:
+        """Open incidents that automation leaves to people, the worst first."""
+        return waiting(console)
+
+    @router.post("/incidents/{incident_id}/renew")
+    def renew(request: Request, incident_id: str, body: Why) -> Plan:
+        """Plan again where automation has given up. 409 when it has not."""
+        return plan_again(console, incident_id, console.require(request), body.reason)
 
     @router.get("/halt")
     def halt_state() -> HaltState:

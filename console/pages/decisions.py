@@ -12,7 +12,7 @@ from console.decide import REASON_CHARS_MAX, decide
 from console.notices import failure
 from console.pages.incident import incident_page
 from console.problems import Problem
-from fleetmend.model.plans import Session
+from fleetmend.model.plans import Plan, Session
 from fleetmend.settings.console import ConsoleRole
 
 _SHOWN = frozenset({409, 412})
@@ -20,7 +20,8 @@ _SHOWN = frozenset({409, 412})
 
 
 def routes(console: Console) -> APIRouter:
-    """`/plans/{id}/approve` and `deny`, `/sessions/{id}/undo`, `/halt`, `/resume`."""
+    """`/plans/{id}/approve` and `deny`, `/sessions/{id}/undo`, `/incidents/{id}/renew`, `/halt`,
+    `/resume`."""
     router = APIRouter(include_in_schema=False)
 
     def answer(
@@ -66,6 +67,11 @@ def routes(console: Console) -> APIRouter:
         undo_session(console, session_id, console.require(request), reason)
         return RedirectResponse(f"/incidents/{incident}?said=undone#plan", 303)
 
+    @router.post("/incidents/{incident_id}/renew")
+    def renew(request: Request, incident_id: str, reason: Annotated[str, Form()] = "") -> Response:
+        plan_again(console, incident_id, console.require(request), reason)
+        return RedirectResponse(f"/incidents/{incident_id}?said=renewed#plan", 303)
+
     @router.post("/halt")
     def halt(request: Request, reason: Annotated[str, Form()]) -> Response:
         set_halt(console, console.require(request, limited=False), reason)
@@ -85,6 +91,14 @@ def undo_session(console: Console, session_id: str, operator: Operator, reason: 
     undone = console.deps.decisions.undo(session_id, operator.name, reason=why)
     console.metrics.decisions.labels("undo", "kept").inc()
     return undone
+
+
+def plan_again(console: Console, incident_id: str, operator: Operator, reason: str) -> Plan:
+    """A new version of the plan where automation has given up. ActionRefused travels on as 409."""
+    why = reason.strip()[:REASON_CHARS_MAX]
+    made = console.deps.decisions.renew(incident_id, operator.name, operator.channel, reason=why)
+    console.metrics.decisions.labels("renew", "kept").inc()
+    return made
 
 
 def set_halt(console: Console, operator: Operator, reason: str) -> None:

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from console.context import Console, not_found
 from console.notices import notice
 from console.present.fleet import STATE_WORDS, PoolBlock, figures, pools
+from console.present.needs import NeedRow, need_row
 from console.queries import (
     RECENT_MAX,
     held_nodes,
@@ -16,7 +17,6 @@ from console.queries import (
     past,
     recent_sessions,
     session_rows,
-    waiting_rows,
 )
 from fleetmend.ports.faults import InjectedFault
 from fleetmend.settings.console import ConsoleRole
@@ -32,10 +32,10 @@ def routes(console: Console) -> APIRouter:
 
     @router.get("/fleet")
     def fleet(request: Request, view: str = "map", said: str = "") -> HTMLResponse:
+        waits = waiting(console)
         with console.deps.store.reading() as tx:
             blocks = map_blocks(console, tx)
             open_ = open_incidents(tx)
-            waits = waiting_rows(tx)
             strip = figures(
                 open_=open_,
                 blocks=blocks,
@@ -47,7 +47,9 @@ def routes(console: Console) -> APIRouter:
                 "pools": blocks,
                 "figures": strip,
                 "waits": waits,
-                "open_rows": incident_rows(tx, open_[:OPEN_SHOWN]),
+                "open_rows": incident_rows(
+                    tx, open_[:OPEN_SHOWN], needs={row.incident for row in waits}
+                ),
                 **_recent(console, tx, RECENT_SHOWN),
             }
         offers = console.deps.faults.offers() if console.deps.faults else ()
@@ -65,7 +67,7 @@ def routes(console: Console) -> APIRouter:
     @router.get("/actions")
     def actions(request: Request, said: str = "") -> HTMLResponse:
         with console.deps.store.reading() as tx:
-            context = {"waits": waiting_rows(tx), **_recent(console, tx, RECENT_MAX)}
+            context = {"waits": waiting(console), **_recent(console, tx, RECENT_MAX)}
         return console.pages.page(request, "actions.html", notice=notice(said), **context)
 
     @router.post("/faults")
@@ -75,6 +77,11 @@ def routes(console: Console) -> APIRouter:
         return RedirectResponse("/fleet?said=fault", 303)
 
     return router
+
+
+def waiting(console: Console) -> list[NeedRow]:
+    """Open incidents that automation leaves to people, the worst first."""
+    return [need_row(need) for need in console.deps.decisions.needs_person()]
 
 
 def inject(console: Console, name: str) -> InjectedFault:

@@ -15,6 +15,7 @@ from console.present.case import IncidentCase, read_case
 from console.present.causes import cause_key, cause_views
 from console.present.evidence import ROWS_SHOWN, Chart, EvidenceView, evidence_view
 from console.present.header import head, touched
+from console.present.needs import by_incident, coming_back_word, need_row
 from console.present.plan import NOTHING_PLANNED, plan_view
 from console.present.summary import checks, sentences
 from console.present.timeline import SHOWN_MAX, timeline
@@ -141,12 +142,15 @@ def _context(console: Console, request: Request, incident_id: str) -> dict[str, 
     if case is None:
         raise not_found("incident")
     now_s = console.deps.clock.now_s()
+    need = console.deps.decisions.need_of(incident_id)
+    back = by_incident(console.deps.decisions.coming_back()).get(incident_id)
     evidence = evidence_view(case, points_max=console.deps.settings.chart_points_max)
     axis_view = axis(case, now_s=now_s)
     current = case.current
     others = [p for p in case.plans if p is not current]
     return {
-        "head": head(case, now_s=now_s),
+        "head": head(case, now_s=now_s, back=coming_back_word(back) if back else None),
+        "need": need_row(need) if need is not None else None,
         "live_tokens": _tokens(case),
         "sentences": sentences(case),
         "checks": checks(case.incident.next_check),

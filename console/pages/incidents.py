@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from console.context import Console
+from console.present.needs import by_incident
 from console.queries import Facet, incident_rows, incidents_page
 from fleetmend.model.incidents import Severity
 
@@ -48,9 +49,12 @@ def routes(console: Console) -> APIRouter:
         severity: Severity | None = None,
         after: str | None = None,
     ) -> HTMLResponse:
+        decisions = console.deps.decisions
+        needs = {need.incident.id for need in decisions.needs_person()}
+        backs = by_incident(decisions.coming_back())
         with console.deps.store.reading() as tx:
             page = incidents_page(tx, facet=status, severity=severity, after=after, limit=size)
-            rows = incident_rows(tx, page.incidents)
+            rows = incident_rows(tx, page.incidents, needs=needs, backs=backs)
             open_count = tx.incidents.open_count()
         empty = _EMPTY.get(status, (f"No incident is {status.value}.", "Try another status."))
         if severity is not None:

@@ -7,14 +7,18 @@ from console.words import (
     ADVICE_ONLY,
     AUTOMATION,
     BEHIND_OTHER,
+    GIVEN_BACK,
     NO_AUTOMATION,
     PLAN_ONLY,
+    UNDONE,
     WAITS_FOR_PERSON,
     Word,
     humanise,
 )
 from fleetmend.model.plans import Refusal, SessionState
 
+UNDONE_REASON = "undone"
+"""What remediation calls a session that a person undid."""
 _WAITING = frozenset({SessionState.PROPOSED, SessionState.WAITING})
 
 REFUSAL: dict[Refusal, str] = {
@@ -59,7 +63,16 @@ def automation(found: PlanCase | None) -> Word:
     if found.needs_person:
         return WAITS_FOR_PERSON
     word = AUTOMATION[found.session.state]
+    if found.over:
+        return _ended(found, word)
     if found.session.state in _WAITING and found.blocking is not None:
         first = found.blocking.reasons[0].refusal
         return replace(AUTOMATION[SessionState.WAITING], text=f"Held: {refusal_word(first)}")
     return word
+
+
+def _ended(found: PlanCase, word: Word) -> Word:
+    """The end of a session: what was given back is said only where something had been taken."""
+    if found.session is not None and found.session.reason == UNDONE_REASON:
+        word = UNDONE
+    return replace(word, text=f"{word.text}, {GIVEN_BACK}") if found.gave_back else word

@@ -26,8 +26,10 @@ from fleetmend.store import Label, Note, Series, Transaction, nodes_held_by
 AUDIT_MAX = 400
 """Audit records of one incident that a page looks at, the newest."""
 
-_NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED})
-_ACTED = frozenset({StepState.DONE, StepState.FOUND_DONE, StepState.COMPENSATED})
+_NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED, StepState.INTERRUPTED})
+"""What is still to be done, or to be gone on with."""
+_DONE = frozenset({StepState.DONE, StepState.FOUND_DONE})
+_ACTED = _DONE | {StepState.COMPENSATED, StepState.INTERRUPTED}
 _ASKS_PERSON = frozenset(
     {Refusal.APPROVAL_MISSING, Refusal.APPROVAL_EXPIRED, Refusal.APPROVAL_STALE}
 )
@@ -68,6 +70,15 @@ class PlanCase:
             step.effect is not Effect.OBSERVE and records.get(step.index) in _ACTED
             for step in self.plan.steps
         )
+
+    @property
+    def gave_back(self) -> bool:
+        """True when a step that returns capacity has been done, or an act was compensated."""
+        session = self.session
+        if session is None:
+            return False
+        returned = any(r.state in _DONE for r in session.give_back)
+        return returned or any(r.state is StepState.COMPENSATED for r in session.steps)
 
     @property
     def over(self) -> bool:

@@ -8,7 +8,7 @@ from console.present.automation import automation
 from console.present.case import IncidentCase
 from console.words import ABSTENTION, SEVERITY, STATUS, WITNESS, Word, humanise
 from fleetmend.model.entities import EntityId
-from fleetmend.model.incidents import Incident, IncidentStatus
+from fleetmend.model.incidents import ENDED_INCIDENTS, Incident, IncidentStatus
 from fleetmend.model.plans import Effect, StepState
 
 _PLURAL = {"gpu": "GPUs", "nic": "NICs", "switch": "switches", "mig": "MIG instances"}
@@ -45,16 +45,16 @@ class Head:
     figures: tuple[Figure, ...]
 
 
-def head(case: IncidentCase, *, now_s: float) -> Head:
-    """Chips, title and figures."""
+def head(case: IncidentCase, *, now_s: float, back: Word | None = None) -> Head:
+    """Chips, title and figures; `back` says when a resolved incident's capacity returns."""
     incident = case.incident
     return Head(
         id=incident.id,
         title=sentence(incident.title),
         severity=SEVERITY[incident.severity],
-        severity_reason=incident.severity_reason,
+        severity_reason=_reason(incident),
         status=STATUS[incident.status],
-        automation=automation(case.current),
+        automation=back or automation(case.current),
         provisional=incident.provisional,
         opened_at_s=incident.opened_at_s,
         resolved_at_s=incident.resolved_at_s,
@@ -87,7 +87,17 @@ def things(kinds: Counter[str]) -> str:
 
 def _harm(incident: Incident) -> Figure:
     word = SEVERITY[incident.severity]
-    return Figure("How bad", word.text, incident.severity_reason or "no limit passed", word.tone)
+    if incident.status in ENDED_INCIDENTS:
+        return Figure("How bad it was", word.text, _reason(incident))
+    return Figure("How bad", word.text, _reason(incident), word.tone)
+
+
+def _reason(incident: Incident) -> str:
+    """Why it is so bad; once it is over, as what was said last, not as what is so now."""
+    if not incident.severity_reason:
+        return "no limit passed"
+    over = incident.status in ENDED_INCIDENTS
+    return f"before it ended: {incident.severity_reason}" if over else incident.severity_reason
 
 
 def _length(incident: Incident, now_s: float) -> Figure:

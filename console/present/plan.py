@@ -14,7 +14,9 @@ from fleetmend.model.plans import (
     ENDED_SESSIONS,
     ActionKind,
     Effect,
+    Plan,
     Refusal,
+    Session,
     SessionState,
     Step,
     StepRecord,
@@ -25,6 +27,7 @@ from fleetmend.model.plans import (
 _STATE_ITSELF = "state"
 """What a step checks that only looks whether the act took: the page says it in words."""
 _NOT_STARTED = frozenset({StepState.PENDING, StepState.REFUSED})
+_TO_DO = _NOT_STARTED | {StepState.INTERRUPTED}
 HELD = frozenset({SessionState.PROPOSED, SessionState.WAITING})
 _NO_UNDO = ENDED_SESSIONS | {SessionState.GIVING_BACK, SessionState.COMPENSATING}
 _BY_HAND = frozenset({Refusal.AUTONOMY_OBSERVE, Refusal.AUTONOMY_RECOMMEND})
@@ -114,7 +117,7 @@ def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
         for step in plan.steps
     )
     back = tuple(_step(s, found.back_record(s), None, next_=False) for s in plan.give_back)
-    open_steps = [s for s in plan.steps if _open(found.record(s))]
+    left = open_steps(plan, session)
     approval = found.approval
     return PlanView(
         id=plan.id,
@@ -128,7 +131,7 @@ def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
         behind=found.holder.incident if found.holder else "",
         steps=steps,
         give_back=back,
-        affects=_affects(open_steps),
+        affects=_affects(left),
         undo=_undo(plan.steps),
         decision=None
         if approval is None
@@ -145,7 +148,7 @@ def plan_view(found: PlanCase, *, now_s: float) -> PlanView:
         can_undo=session is not None and session.state not in _NO_UNDO,
         taken=any(step.state.tone in ("ok", "inf") for step in steps),
         by_hand=_by_hand(found),
-        ask=ask(open_steps),
+        ask=ask(left),
     )
 
 
@@ -166,8 +169,10 @@ def ask(steps: list[Step]) -> str:
     return ", then ".join(f"{verb} {target}" for verb, target in parts[:3]) + more
 
 
-def _open(record: StepRecord | None) -> bool:
-    return record is None or record.state in _NOT_STARTED
+def open_steps(plan: Plan, session: Session | None) -> list[Step]:
+    """The steps of a plan that are still to be done, or to be gone on with."""
+    records = {r.index: r.state for r in (session.steps if session is not None else ())}
+    return [s for s in plan.steps if records.get(s.index, StepState.PENDING) in _TO_DO]
 
 
 def _changes(step: Step) -> bool:
@@ -210,7 +215,7 @@ def _step(
 ) -> StepView:
     state = record.state if record else StepState.PENDING
     started = state not in _NOT_STARTED
-    reasons = () if started or verdict is None else verdict.reasons
+    reasons = () if state not in _TO_DO or verdict is None else verdict.reasons
     return StepView(
         number=step.index + 1,
         title=ACTION[step.action],
@@ -219,7 +224,7 @@ def _step(
         disruptive=step.effect in (Effect.DISRUPTIVE, Effect.DESTRUCTIVE),
         state=STEP[state],
         at_s=record.updated_at_s if record and started else None,
-        detail=record.detail if record else "",
+        detail=_detail(record),
         verify="" if step.verify in ("", _STATE_ITSELF) else title(step.verify),
         timeout=span(step.timeout_s),
         undo=ACTION[step.compensation].lower() if step.compensation else "",
@@ -230,6 +235,15 @@ def _step(
         waivers=verdict.waivers if verdict and not started else (),
         next=next_,
     )
+
+
+def _detail(record: StepRecord | None) -> str:
+    """What the executor noted, and of what is done in parts how many are left."""
+    if record is None:
+        return ""
+    if record.detail or not record.parts_left:
+        return record.detail
+    return f"{record.parts_left} of {record.parts} left"
 
 
 NOTHING_PLANNED: dict[bool, tuple[str, str]] = {

@@ -35,11 +35,18 @@ class IncidentRow:
     updated_at_s: float
 
 
-def incident_row(incident: Incident, found: PlanCase | None) -> IncidentRow:
-    """The row of an incident with the plan that is under way."""
+def incident_row(
+    incident: Incident,
+    found: PlanCase | None,
+    *,
+    needs_me: bool = False,
+    back: Word | None = None,
+) -> IncidentRow:
+    """The row of an incident with the plan that is under way; `needs_me`: automation leaves it to
+    people; `back`: when a resolved incident's capacity returns."""
     first = incident.causes[0] if incident.causes else None
     said = ABSTENTION[incident.abstention]
-    word = automation(found)
+    word = back or automation(found)
     return IncidentRow(
         id=incident.id,
         version=incident.version,
@@ -47,7 +54,7 @@ def incident_row(incident: Incident, found: PlanCase | None) -> IncidentRow:
         severity_name=incident.severity.value,
         status=STATUS[incident.status],
         automation=word,
-        needs_me=word is WAITS_FOR_PERSON,
+        needs_me=needs_me or word is WAITS_FOR_PERSON,
         provisional=incident.provisional,
         title=sentence(incident.title),
         cause=said or (humanise(first.cause) if first else "no cause ranked yet"),

@@ -6,19 +6,28 @@ times and evidence; telemetry text inside a part is escaped there like all text.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from console.figures import name_of, percent, quantity
-from console.present.case import IncidentCase
+from console.present.automation import UNDONE_REASON
+from console.present.case import IncidentCase, PlanCase
 from console.present.signals import reading_unit, title
 from console.words import ABSTENTION, WITNESS, humanise
+from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Witness
 from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Abstention, Cause, Evidence, Incident, IncidentStatus
-from fleetmend.model.plans import ActionKind, SessionState, Step, StepState
+from fleetmend.model.plans import (
+    ActionKind,
+    Session,
+    SessionState,
+    Step,
+    StepRecord,
+    StepState,
+)
 
 CHECKS_MAX = 4
 CLAIMS_MAX = 4
@@ -26,6 +35,8 @@ CLAIMS_MAX = 4
 
 
 REFS_MAX = 8
+_TAKEN = frozenset({StepState.DONE, StepState.COMPENSATED})
+"""Steps that fleetmend itself has done, whatever became of them later."""
 _NAME = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")
 """A fault class as the knowledge base names it."""
 
@@ -202,8 +213,10 @@ def _deeds(case: IncidentCase) -> list[Sentence]:
     told: list[Sentence] = []
     for step in plan.steps:
         record = found.record(step)
-        if record and record.state is StepState.DONE and step.action is not ActionKind.NOTIFY:
+        if record and record.state in _TAKEN and step.action is not ActionKind.NOTIFY:
             told.append(_deed(step, record.updated_at_s))
+        elif record and record.state is StepState.INTERRUPTED:
+            told.append(_interrupted(step, record))
         elif record and record.state is StepState.INTENDED:
             told.append(_under_way(step, record.updated_at_s))
     waiting = found.next_step
@@ -217,10 +230,56 @@ def _deeds(case: IncidentCase) -> list[Sentence]:
                 _text("."),
             )
         )
+    told += _undone(case, session)
+    told += _given_back(found)
     if session.state is SessionState.FAILED:
         told.append(
             (Part(PartKind.STRONG, "The repair failed"), _text(f": {humanise(session.reason)}."))
         )
+    return told
+
+
+def _interrupted(step: Step, record: StepRecord) -> Sentence:
+    left = f" with {record.parts_left} of {record.parts} left" if record.parts_left else ""
+    return (
+        _text(f"{_GERUND[step.action]} "),
+        _entity(step.target),
+        _text(" was "),
+        Part(PartKind.STRONG, "interrupted"),
+        _text(f"{left} at "),
+        Part(PartKind.MOMENT, at_s=record.updated_at_s),
+        _text("."),
+    )
+
+
+def _undone(case: IncidentCase, session: Session) -> Sequence[Sentence]:
+    """Who took it back, as the audit log has it."""
+    return [
+        (
+            Part(PartKind.STRONG, record.actor),
+            _text(" undid the repair at "),
+            Part(PartKind.MOMENT, at_s=record.at_s),
+            _text("."),
+        )
+        for record in case.audit
+        if record.verb is AuditVerb.SESSION_CHANGED
+        and record.subject == session.id
+        and record.detail.get("reason") == UNDONE_REASON
+        and "why" in record.detail  # a person's own record; the executor's later ones repeat it
+    ][:1]
+
+
+def _given_back(found: PlanCase) -> list[Sentence]:
+    """What has been returned: by the steps that give back, or by undoing step by step."""
+    told: list[Sentence] = []
+    for step in found.plan.steps:
+        record = found.record(step)
+        if record and record.state is StepState.COMPENSATED and step.compensation is not None:
+            told.append(_deed(replace(step, action=step.compensation), record.updated_at_s))
+    for step in found.plan.give_back:
+        record = found.back_record(step)
+        if record and record.state in _TAKEN and step.action is not ActionKind.NOTIFY:
+            told.append(_deed(step, record.updated_at_s))
     return told
 
 

@@ -62,6 +62,10 @@ function tick(): void {
     const text = span(serverNow() - Number(el.dataset["since"]) * 1000);
     if (el.textContent !== text) el.textContent = text;
   }
+  for (const el of document.querySelectorAll<HTMLElement>("[data-until]")) {
+    const text = span(Number(el.dataset["until"]) * 1000 - serverNow());
+    if (el.textContent !== text) el.textContent = text;
+  }
 }
 
 /** Start: write, count, and let the zone button switch. */

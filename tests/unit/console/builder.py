@@ -20,6 +20,7 @@ from fleetmend.model.plans import (
     Step,
 )
 from fleetmend.store import Store
+from remediation.proposals import plan_id
 
 NOW_S = 1_795_370_400.0
 """22 November 2026, 18:00 UTC: when the made-up data is looked at."""
@@ -53,7 +54,7 @@ class Made:
     hung: str = "inc-77b0e41d"
     leak: str = "inc-c2e9031f"
     silent: str = "inc-0d4417b2"
-    plan: str = "p-3a91c0de7711"
+    plan: str = plan_id("inc-5f1c09aa")
 
 
 MADE = Made()

@@ -220,7 +220,7 @@ def _hot_repair(tx: Transaction, opened: float) -> None:
     made = plan(MADE.plan, MADE.hot, created_at_s=opened + 3.5)
     tx.plans.put(made)
     session = tx.sessions.open(made, state=SessionState.PROPOSED, at_s=opened + 3.5)
-    session = tx.sessions.claim("remediator-0", now_s=opened + 4, lease_s=30) or session
+    session = tx.sessions.claim("remediator-0", now_s=opened + 4, lease_s=1e6) or session
     session = tx.sessions.step(
         session, StepRecord(0, StepState.DONE, opened + 5.8, 1, "resourceVersion 48211")
     )

@@ -25,6 +25,7 @@ from fleetmend.model.plans import (
     Verdict,
 )
 from fleetmend.store import Store, Transaction
+from remediation.proposals import plan_id
 from tests.unit.console.builder import MADE, NOW_S, Made, engine, gpu, incident, node, plan
 from tests.unit.console.hot import hot
 
@@ -89,7 +90,9 @@ def _hung(tx: Transaction) -> None:
             affected=(gpu(3, 5), node(3)),
         )
     )
-    made = plan("p-91b2", MADE.hung, runbook="gpu-off-bus", number=3, created_at_s=opened + 0.6)
+    made = plan(
+        plan_id(MADE.hung), MADE.hung, runbook="gpu-off-bus", number=3, created_at_s=opened + 0.6
+    )
     tx.plans.put(made)
     session = tx.sessions.open(made, state=SessionState.PROPOSED, at_s=opened + 0.6)
     session = tx.sessions.claim("remediator-0", now_s=opened + 1, lease_s=1e6) or session
@@ -141,7 +144,9 @@ def _leak(tx: Transaction) -> None:
             affected=(engine(11),),
         )
     )
-    made = plan("p-17aa", MADE.leak, runbook="engine-restart", number=11, created_at_s=opened + 30)
+    made = plan(
+        plan_id(MADE.leak), MADE.leak, runbook="engine-restart", number=11, created_at_s=opened + 30
+    )
     tx.plans.put(made)
     session = tx.sessions.open(made, state=SessionState.PROPOSED, at_s=opened + 30)
     session = tx.sessions.claim("remediator-0", now_s=opened + 31, lease_s=1e6) or session
