@@ -27,6 +27,7 @@ from prometheus_client import CollectorRegistry
 from fleetmend.clock import Clock
 from fleetmend.errors import SettingsError
 from fleetmend.health import FlowMetrics
+from fleetmend.model.entities import EntityKind
 from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.faults import FaultInjector
 from fleetmend.ports.halt import HaltSwitch
@@ -40,7 +41,10 @@ from fleetmend.streams.stage import Stage
 from fleetmend.streams.topics import Topic
 
 if TYPE_CHECKING:
+    from collectors.otlp.collector import OtlpCollector
     from console.deps import ConsoleDeps
+    from fleetmend.following import FleetFollower
+    from fleetmend.sinks import ProducerSink
     from fleetmend.store import Store
     from remediation.halt import RecentHalt
     from remediation.world import Ports
@@ -195,6 +199,8 @@ def collecting(parts: Parts) -> list[Service | Loop]:
             per_minute_max=collectors.events_per_minute_max,
         )
         found.append(Loop(f"log/{log.engine}", follow.run))
+    if collectors.otlp.enabled:
+        found.append(Loop("otlp", _listening(parts, follower, sink("otlp"), dead_letters).run))
     if collectors.kubernetes.enabled:
         from collectors.kube_watch import KubernetesCollector
         from collectors.kubernetes import KubeApi
@@ -208,6 +214,31 @@ def collecting(parts: Parts) -> list[Service | Loop]:
         )
         found.append(Loop("kubernetes", watch.run))
     return found
+
+
+def _listening(
+    parts: Parts, follower: "FleetFollower", sink: "ProducerSink", dead_letters: DeadLetters
+) -> "OtlpCollector":
+    """OpenTelemetry in."""
+    from collectors.otlp.collector import OtlpCollector
+    from collectors.otlp.intake import Intake
+    from fleetmend.signals.catalogue import catalogue
+    from fleetmend.streams.foreign import ForeignTopics
+
+    settings = parts.settings.collectors.otlp
+    topics = [t for t in (settings.kafka_metrics_topic, settings.kafka_logs_topic) if t]
+    intake = Intake(
+        parts.settings.collectors,
+        cluster=parts.settings.cluster,
+        sink=sink,
+        clock=parts.clock,
+        dead_letters=dead_letters,
+        signals=catalogue(),
+        resolve=follower.resolve,
+        node_of=lambda entity: follower.view.ancestor(entity, EntityKind.NODE),
+    )
+    foreign = partial(ForeignTopics, settings.kafka_bootstrap, topics)
+    return OtlpCollector(settings, intake, parts.clock, foreign=foreign)
 
 
 def _producer(parts: Parts, name: str) -> Producer:

@@ -21,6 +21,8 @@ class Reason(StrEnum):
     CONTENT_TYPE = "content_type"
     BUSY = "busy"
     TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    """The broker that messages are read from."""
 
 
 class Refused(FleetError):

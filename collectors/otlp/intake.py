@@ -41,7 +41,6 @@ from fleetmend.signals.catalogue import Catalogue
 from fleetmend.signals.identities import with_identities
 
 _MARK_S = 0.2
-_POLL_S = 0.05
 _PAYLOAD_MAX = 4096
 _LETTERS_PER_MINUTE = 20
 
@@ -142,16 +141,11 @@ class Intake:
             tally.refused["events_capped"] += capped
             return Taken(capped, "too many events of one kind" if capped else "")
 
-    def run(self, stop: threading.Event) -> None:
-        """Send until `stop` is set. Raises StreamError when the sink does."""
-        at_s = self._clock.now_s()
-        for change in observed(
-            self._cluster, "otlp", (rights.subject for rights in self.senders.values()), at_s
-        ):
+    def announce(self) -> None:
+        """State who is listened to."""
+        subjects = [rights.subject for rights in self.senders.values()]
+        for change in observed(self._cluster, "otlp", subjects, self._clock.now_s()):
             self._sink.topology(change)
-        while not stop.is_set():
-            self.poll()
-            self._clock.wait(stop, _POLL_S)
 
     def poll(self) -> None:
         """Send what waits, tell of each sender now and then, and mark."""

@@ -117,3 +117,25 @@ class TickInput:
     are still applied, samples are not."""
     idle: tuple[str, ...] = field(default=())
     """Partitions that were not waited for: their silence is known, not assumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRecord:
+    """One record of a topic that somebody else writes."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes
+
+
+class ForeignReader(Protocol):
+    """Reads topics that are none of ours, from now on; `streams.foreign` does it on Kafka."""
+
+    def poll(self, wait_s: float) -> list[ForeignRecord]:
+        """What has come; waits at most `wait_s` for it. Raises StreamError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the broker. Raises StreamError."""
+        ...

@@ -1,8 +1,8 @@
 """Fuzz the OTLP decoder by coverage: it must say what protobuf's parser and a walk say, every time.
 
 `python -m tests.fuzz.otlp tests/data/otlp/fuzzed -max_total_time=60` goes on from the kept corpus
-and adds what it finds; libFuzzer's other flags work too. A difference ends it and leaves the message
-in a `crash-` file, which belongs into the corpus. Files that are kept end in `.bin`.
+and adds what it finds; libFuzzer's other flags work too. A difference ends it and leaves the
+message in a `crash-` file, which belongs into the corpus. Files that are kept end in `.bin`.
 """
 
 import sys
