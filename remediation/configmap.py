@@ -4,6 +4,8 @@
 Wired by the composition root beside the file (`remediation.halt.AnyHalt`).
 """
 
+from dataclasses import replace
+
 from fleetmend.errors import PortError, SettingsError
 from fleetmend.ports.halt import HaltState
 from remediation.halt import unknown
@@ -23,10 +25,23 @@ class ConfigMapHalt:
                 f"{place!r} is not namespace/name", where="remediation.halt_configmap"
             )
         self._rest = rest
+        self._where = f"ConfigMap {place}"
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
 
     def state(self) -> HaltState:
         """What the map says now; halted when it says nothing that can be read."""
+        return replace(self._read(), where=self._where)
+
+    def set(self, state: HaltState) -> None:
+        """Write it. Raises PortError; PortRefused when there is no such map."""
+        data = {
+            "halted": "true" if state.halted else "false",
+            "by": state.by,
+            "reason": state.reason,
+        }
+        self._rest.patch(self._path, {"data": data}, content_type=MERGE_PATCH)
+
+    def _read(self) -> HaltState:
         try:
             found = self._rest.get(self._path)
         except PortError as error:
@@ -39,12 +54,3 @@ class ConfigMapHalt:
             by=str(data.get("by", ""))[:TEXT_MAX],
             reason=str(data.get("reason", ""))[:TEXT_MAX],
         )
-
-    def set(self, state: HaltState) -> None:
-        """Write it. Raises PortError; PortRefused when there is no such map."""
-        data = {
-            "halted": "true" if state.halted else "false",
-            "by": state.by,
-            "reason": state.reason,
-        }
-        self._rest.patch(self._path, {"data": data}, content_type=MERGE_PATCH)

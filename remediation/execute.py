@@ -12,6 +12,7 @@ from fleetmend.errors import FenceLost, FleetError, PortError, StoreConflict
 from fleetmend.model.plans import Session, SessionState
 from remediation import returning
 from remediation.forward import forward
+from remediation.halt_record import HaltWatch
 from remediation.session import is_over
 from remediation.turn import Tools, Turn
 
@@ -28,6 +29,7 @@ class Executor:
         """`worker` names it in sessions; two workers never share a name."""
         self._tools = tools
         self._worker = worker
+        self._watch = HaltWatch(tools.halt, tools.ledger, tools.clock)
         self.failures: Counter[str] = Counter()
         """Turns that failed, by the name of the error."""
 
@@ -39,6 +41,7 @@ class Executor:
             self._worker, now_s=tools.clock.now_s(), lease_s=tools.settings.lease_s
         )
         if session is None:
+            self._watch_halt()
             return False
         try:
             self._turn(session)
@@ -70,6 +73,14 @@ class Executor:
             delay_s = self._tools.settings.retry_s
         if delay_s is not None:
             self._tools.ledger.renew(turn.session, now_s=turn.now_s, lease_s=delay_s)
+
+    def _watch_halt(self) -> None:
+        """When nothing is due, so that a slow switch delays nobody who gives back."""
+        try:
+            self._watch.look()
+        except FleetError as error:
+            self._count(error)
+            logger.error("halt could not be audited", extra={"error": str(error)})
 
     def _count(self, error: Exception) -> None:
         self.failures[type(error).__name__] += 1

@@ -102,6 +102,8 @@ class Facts:
     """Channels by which the plan's cause is known."""
     outside_witnesses: frozenset[Witness] = frozenset()
     """Those of them by which it is known from outside every engine."""
+    under_way: bool = False
+    """Part of the step is done already: it was admitted a while ago."""
     provisional: bool = False
     session: str = ""
     """The session that asks."""

@@ -2,8 +2,9 @@
 halt and fence, act, keep the outcome, verify.
 
 After a crash an intent without an outcome is answered by looking: what is found done is not sent
-again. Called by `remediation.execute`; each function makes one move and returns the seconds until
-the next, or None for at once.
+again. A step that takes several turns is asked again before each (`guards.FOR_CARRYING_ON`), and
+what stops it is kept as its outcome. Called by `remediation.execute`; each function makes one move
+and returns the seconds until the next, or None for at once.
 """
 
 from dataclasses import replace
@@ -14,6 +15,7 @@ from fleetmend.model.incidents import IncidentStatus
 from fleetmend.model.plans import (
     Effect,
     OnFailure,
+    Reason,
     Refusal,
     SessionState,
     Step,
@@ -22,6 +24,7 @@ from fleetmend.model.plans import (
     Verdict,
 )
 from remediation.actions.base import Look, Progress, Seen
+from remediation.interrupt import interrupt, parts_done
 from remediation.reasons import Why
 from remediation.session import SETTLED, last_done, next_step, record_of, to_compensate
 from remediation.turn import HALT, Turn, about
@@ -52,15 +55,21 @@ def forward(turn: Turn) -> float | None:
     if look.seen is Seen.LOST:
         return let_go(turn)
     if look.seen is Seen.DONE:
-        return _done(turn, step, record, T.FOUND_DONE, look)
+        # Of what is done in parts the last look is how its end is seen.
+        ours = record.state is T.INTENDED and record.parts > 0
+        return _done(turn, step, record, T.DONE if ours else T.FOUND_DONE, look)
     if record.state is T.INTENDED and _late(turn, step, record):
         return _fail(turn, step, record, f"not done within {step.timeout_s:.0f} s")
-    under_way = record.state is T.INTENDED and turn.still_admitted(step, look)
-    if not under_way:
-        verdict = turn.decide(step, record, look, giving_back=False)
+    if record.state is T.INTENDED:
+        begun = parts_done(record, look) > 0
+        verdict = turn.still_admitted(step, look, under_way=begun)
         if not verdict.admitted:
-            return _refused(turn, verdict)
-    return _act(turn, step)
+            # It may have been sent: only a look can tell, so it counts as begun.
+            interrupt(turn, step, record, look, reasons=verdict.reasons, verdict=verdict)
+            return None
+        return _act(turn, step, fresh=False)
+    verdict = turn.decide(step, record, look, giving_back=False)
+    return _act(turn, step, fresh=True) if verdict.admitted else _refused(turn, verdict)
 
 
 def let_go(turn: Turn) -> float | None:
@@ -70,17 +79,20 @@ def let_go(turn: Turn) -> float | None:
     return None
 
 
-def _act(turn: Turn, step: Step) -> float | None:
-    """An answer that does not come (PortError) leaves the intent: the next turn looks."""
+def _act(turn: Turn, step: Step, *, fresh: bool) -> float | None:
+    """An answer that does not come (PortError) leaves the intent: the next turn looks. `fresh`: the
+    intent was kept a moment ago, and nothing was sent before."""
     record = record_of(turn.session.steps, step.index)
     try:
         acted = turn.action(step).act(turn.world(heed_halt=True), turn.task(step))
     except ActionRefused as refused:
-        # Stopped at the last moment: the intent is withdrawn, what was done so far stays seen.
-        why = Refusal.HALTED.value if refused.guard == HALT else str(refused)
-        withdrawn = replace(record, state=T.REFUSED, updated_at_s=turn.now_s)
-        detail = about(step) | {"refused": str(refused)}
-        turn.write(AuditVerb.OUTCOME, detail, step=withdrawn, state=S.WAITING, reason=why)
+        # Stopped at the last moment, by the halt or because a person took the node back.
+        why = Refusal.HALTED if refused.guard == HALT else Refusal.OWNED_BY_OTHER
+        look = turn.action(step).look(turn.looking, turn.task(step))
+        unsent = fresh and parts_done(record, look) == 0
+        state = T.REFUSED if unsent else T.INTERRUPTED
+        reasons = (Reason(why, str(refused)),)
+        interrupt(turn, step, record, look, reasons=reasons, state=state)
         return turn.tools.settings.retry_s
     except PortRefused as error:
         if record.attempt >= ATTEMPTS_MAX:
@@ -95,9 +107,8 @@ def _act(turn: Turn, step: Step) -> float | None:
 
 def _done(turn: Turn, step: Step, record: StepRecord, state: StepState, look: Look) -> float | None:
     """Keep the outcome. What we sent, or may have sent, is told to the platform."""
-    done = replace(
-        record, state=state, updated_at_s=turn.now_s, detail=record.detail or look.memory
-    )
+    memory = record.detail or look.memory
+    done = replace(record, state=state, updated_at_s=turn.now_s, detail=memory, parts_left=0)
     turn.write(
         AuditVerb.OUTCOME,
         about(step) | {"outcome": state.value},
@@ -156,7 +167,9 @@ def _refused(turn: Turn, verdict: Verdict) -> float | None:
     """Wait and ask again, unless a person's word ends it."""
     said = {reason.refusal for reason in verdict.reasons}
     if Refusal.APPROVAL_DENIED in said:
-        rest = tuple(r.index for r in turn.session.steps if r.state not in SETTLED)
+        # What was begun stays known as begun.
+        over = SETTLED | {T.INTERRUPTED}
+        rest = tuple(r.index for r in turn.session.steps if r.state not in over)
         turn.change(S.HOLDING if turn.has_taken else S.CANCELLED, Why.DENIED, skip=rest)
         return None
     if Refusal.APPROVAL_EXPIRED in said and not turn.has_taken:

@@ -22,6 +22,7 @@ from fleetmend.model.plans import ActionKind, Approval, Autonomy, Effect, Plan, 
 from fleetmend.ports.cluster import NodeState
 from fleetmend.ports.engine import EngineState
 from fleetmend.ports.halt import HaltState
+from remediation.effects import OwnActs, own_acts
 from remediation.facts import (
     GIVES_BACK,
     CapacityFacts,
@@ -88,6 +89,8 @@ class Asking:
     plan: Plan
     incident: Incident
     session: Session
+    under_way: bool = False
+    """Part of the step is done already."""
 
 
 def facts_for(
@@ -107,6 +110,7 @@ def facts_for(
     runbook = runbooks.get(plan.runbook)
     cause = cause_of(plan, incident)
     support = _support(cause, incident)
+    own = own_acts(asking.session, plan, unit, picture)
     return Facts(
         at_s=at_s,
         autonomy=_autonomy(plan, runbook, policy),
@@ -115,11 +119,12 @@ def facts_for(
         target_known=reading.found and unit in picture.topology,
         unit=unit,
         unit_name=key_of(node) if node is not None else key_of(unit),
-        domains=_domains(asking, books, picture, policy, runbook, support),
+        domains=_domains(asking, books, picture, runbook, support, own),
         capacity=_capacity(asking, reading, books, picture, at_s),
-        silences=_silences(unit, picture, support),
+        silences=_silences(unit, picture, support, own),
         witnesses=frozenset(item.witness for item in support),
         outside_witnesses=frozenset(i.witness for i in support if outside_every_engine(i)),
+        under_way=asking.under_way,
         provisional=incident.provisional,
         session=asking.session.id,
         owner=_owner(step, reading, books),
@@ -165,9 +170,9 @@ def _domains(
     asking: Asking,
     books: Books,
     picture: Picture,
-    policy: Policy,
     runbook: Runbook | None,
     support: tuple[Evidence, ...],
+    own: OwnActs | None,
 ) -> tuple[DomainFacts, ...]:
     """The failure domains of the unit: rack, pool, fleet, and what the runbook itself may hold."""
     unit = asking.step.target
@@ -175,9 +180,9 @@ def _domains(
     out = frozenset(taken.unit for taken in books.taken if taken.out)
     if kind is EntityKind.NODE:
         out |= picture.out_nodes()
-    silent = _units_showing(picture, SILENCE_SYMPTOMS, kind)
+    silent = _units_showing(picture, SILENCE_SYMPTOMS, kind, own)
     symptoms = {item.symptom for item in support} - SILENCE_SYMPTOMS
-    alike = {symptom: _units_showing(picture, {symptom}, kind) for symptom in sorted(symptoms)}
+    alike = {symptom: _units_showing(picture, {symptom}, kind, own) for symptom in sorted(symptoms)}
     found = []
     for domain, domain_kind, members in _groups(unit, kind, picture):
         found.append(
@@ -193,14 +198,14 @@ def _domains(
         )
     blast = runbook.file.blast if runbook is not None else None
     if blast is not None:
-        own = [taken for taken in books.taken if taken.runbook == asking.plan.runbook]
+        same = [taken for taken in books.taken if taken.runbook == asking.plan.runbook]
         found.append(
             DomainFacts(
                 domain=EntityId(f"runbook {asking.plan.runbook}"),
                 kind=DomainKind.RUNBOOK,
                 size=blast.out_max,
-                out=frozenset(taken.unit for taken in own if taken.out),
-                taken={taken.unit: taken.at_s for taken in own},
+                out=frozenset(taken.unit for taken in same if taken.out),
+                taken={taken.unit: taken.at_s for taken in same},
                 limits=Limits(blast.taken_max, blast.window_s, blast.out_max, 1.0),
             )
         )
@@ -232,14 +237,29 @@ def _groups(
 
 
 def _units_showing(
-    picture: Picture, symptoms: frozenset[str] | set[str], kind: EntityKind
+    picture: Picture,
+    symptoms: frozenset[str] | set[str],
+    kind: EntityKind,
+    own: OwnActs | None,
 ) -> frozenset[EntityId]:
     return frozenset(
         unit
         for symptom in symptoms
-        for entity in picture.showing(symptom).values()
+        for entity in _showing(picture, symptom, own).values()
         for unit in picture.units_of(entity, kind)
     )
+
+
+def _showing(picture: Picture, symptom: str, own: OwnActs | None) -> Mapping[str, EntityId]:
+    """Open findings with a symptom that this session has not brought about itself."""
+    found = picture.showing(symptom)
+    if own is None:
+        return found
+    return {
+        finding: entity
+        for finding, entity in found.items()
+        if not own.brought_about(picture.finding(finding), symptom, picture)
+    }
 
 
 def _capacity(
@@ -275,14 +295,14 @@ def _capacity(
 
 
 def _silences(
-    unit: EntityId, picture: Picture, support: tuple[Evidence, ...]
+    unit: EntityId, picture: Picture, support: tuple[Evidence, ...], own: OwnActs | None
 ) -> tuple[Silence, ...]:
     """Missing telemetry of the unit or of anything on it, and what the diagnosis makes of it."""
     kind = kind_of(unit)
     quiet = {
         (finding, symptom): entity
         for symptom in SILENCE_SYMPTOMS
-        for finding, entity in picture.showing(symptom).items()
+        for finding, entity in _showing(picture, symptom, own).items()
     }
     silent_entities = frozenset(quiet.values())
     # A silence that was interrupted comes back as another finding and is the same claim.

@@ -271,6 +271,31 @@ FOR_GIVING_BACK: tuple[Guard, ...] = (owned_by_other,)
 """All that can stand in the way of returning capacity."""
 
 
+FOR_CARRYING_ON: tuple[Guard, ...] = (
+    halted,
+    unknown_target,
+    catching_up,
+    autonomy_observe,
+    autonomy_recommend,
+    approval_denied,
+    owned_by_other,
+    hosts_platform,
+    maintenance,
+    shared_parent,
+    capacity_short,
+)
+"""What stops a step of which part is done already, beside the fence, which the gate checks.
+
+A person's word does (halt, denial, maintenance, a pool put on watching), and so does whatever would
+make one more eviction wrong in itself: a node that is not ours any more, one that carries the
+platform, old knowledge, demand that the rest could not carry, a parent that is to blame. Half a
+drain helps nobody, so the rest was asked once, at the beginning, and is not asked again: rate,
+level and windows count beginnings; witnesses and approval carried the decision, and evidence fades
+while its subject is emptied; silences near what is being emptied are mostly our own doing
+(`remediation.effects`, which also says what `shared_parent` leaves out). The step's timeout bounds
+how long this holds; a step that was interrupted is asked everything anew before it goes on."""
+
+
 def _needs_approval(case: Case) -> bool:
     """Whether a person must agree: always under `approve`, from some effect on under `auto`."""
     if case.facts.autonomy is Autonomy.APPROVE:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,6 +33,7 @@ class FileHalt:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._where = str(path.absolute())
 
     def create(self) -> None:
         """For setting up a demonstration or a test, never at the start of a running platform: a
@@ -53,17 +55,18 @@ class FileHalt:
         try:
             with self._path.open("rb") as file:
                 content = file.read(BYTES_MAX + 1)
-            return _STATE.validate_json(content[: BYTES_MAX + 1], strict=True)
+            state = _STATE.validate_json(content[: BYTES_MAX + 1], strict=True)
         except FileNotFoundError:
-            return unknown(f"{self._path} is not there; `fleetmend resume` sets it up")
+            state = unknown(f"{self._path} is not there; `fleetmend resume` sets it up")
         except OSError as error:
-            return unknown(f"{self._path} cannot be read: {error.strerror}")
+            state = unknown(f"{self._path} cannot be read: {error.strerror}")
         except ValidationError:
-            return unknown(f"{self._path} cannot be understood")
+            state = unknown(f"{self._path} cannot be understood")
+        return replace(state, where=self._where)
 
     def set(self, state: HaltState) -> None:
         """Replace the file, or make it. Raises PortError."""
-        content = _STATE.dump_json(state)
+        content = _STATE.dump_json(replace(state, where=""))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".halt-")

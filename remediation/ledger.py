@@ -11,6 +11,7 @@ from typing import Protocol
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.incidents import Incident
 from fleetmend.model.plans import Plan, Session, SessionState, StepRecord, Verdict
+from fleetmend.ports.halt import HaltState
 from remediation.gather import Books
 
 Detail = dict[str, str | int | float | bool | None]
@@ -41,6 +42,8 @@ class Entry:
     """Steps that will not be done any more."""
     published: bool = False
     """The change is told to the rest of the platform, so that it is not taken for a fault."""
+    verdict: Verdict | None = None
+    """What stopped the step."""
 
 
 class Ledger(Protocol):
@@ -77,6 +80,10 @@ class Ledger(Protocol):
     ) -> tuple[Verdict, Session]:
         """Judge by the books and, in the same transaction, keep the verdict with the intent or the
         refusal. An admitted step leaves a session that takes RUNNING, a refused one WAITING."""
+        ...
+
+    def halt_seen(self, state: HaltState) -> None:
+        """A halt switch reads otherwise than before: kept once, whoever else has seen it."""
         ...
 
     def write(self, session: Session, entry: Entry) -> Session:

@@ -16,9 +16,10 @@ from fleetmend.model.plans import (
     StepState,
     Verdict,
 )
+from fleetmend.ports.halt import HaltState
 from remediation.gather import Books
 from remediation.ledger import Brief, Detail, Entry
-from remediation.session import check_session, check_step, record_of
+from remediation.session import WAITS, check_session, check_step, record_of
 
 
 class MemoryLedger:
@@ -92,12 +93,15 @@ class MemoryLedger:
         refused = replace(
             record_of(records, intent.index), state=StepState.REFUSED, updated_at_s=at_s
         )
-        if record_of(records, intent.index).state is not StepState.REFUSED:
+        if record_of(records, intent.index).state not in WAITS:
             self._step(refused, giving_back)
         if not giving_back:
             words = ", ".join(reason.refusal.value for reason in verdict.reasons)
             self._advance(SessionState.WAITING, words, at_s)
         return verdict, self.session
+
+    def halt_seen(self, state: HaltState) -> None:
+        """A rehearsal tells nobody."""
 
     def write(self, session: Session, entry: Entry) -> Session:
         """See `Ledger`."""
@@ -106,6 +110,8 @@ class MemoryLedger:
         for index in entry.skip:
             record = record_of(self.session.steps, index)
             self._step(replace(record, state=StepState.SKIPPED, updated_at_s=entry.at_s), False)
+        if entry.verdict is not None:
+            self.verdicts.append(entry.verdict)
         if entry.state is not None:
             self._advance(entry.state, entry.reason, entry.at_s)
         return self.session

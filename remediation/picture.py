@@ -83,6 +83,10 @@ class Picture:
         """Open findings with a symptom: finding id -> entity."""
         return self._by_symptom.get(symptom, {})
 
+    def finding(self, finding_id: str) -> Finding:
+        """An open finding. Raises KeyError for any other."""
+        return self._findings[finding_id]
+
     def units_of(self, entity: EntityId, kind: EntityKind) -> tuple[EntityId, ...]:
         """The nodes, or the engines, that something about `entity` concerns."""
         key = entity, kind

@@ -13,6 +13,7 @@ from fleetmend.model.incidents import ENDED_INCIDENTS, IncidentStatus
 from fleetmend.model.plans import SessionState, StepState
 from remediation.actions.base import Look, Seen
 from remediation.forward import let_go
+from remediation.interrupt import stop_begun
 from remediation.reasons import LET_GO, Why
 from remediation.returns import probation_ends_s
 from remediation.session import TAKES, next_step, record_of, to_compensate
@@ -26,6 +27,7 @@ S, T = SessionState, StepState
 def unwind(turn: Turn) -> float | None:
     """The incident is over: take nothing more, and give back once it has been over long
     enough."""
+    stop_begun(turn)
     calm_s = _calm_left_s(turn)
     if calm_s > 0:
         return min(calm_s, turn.tools.settings.hold_check_s)
@@ -49,6 +51,7 @@ def hold(turn: Turn) -> float | None:
 
 def give_back(turn: Turn) -> float | None:
     """The next step that returns capacity."""
+    stop_begun(turn)
     found = next_step(turn.plan.give_back, turn.session.give_back)
     if found is None:
         let_go_of = turn.session.reason in LET_GO

@@ -17,6 +17,7 @@ from fleetmend.model.plans import ENDED_SESSIONS, Approval, Plan, Session, Sessi
 from fleetmend.ports.halt import HaltState, HaltSwitch
 from fleetmend.store import Store, Transaction
 from remediation.attention import HELD_S, Need, NeedsPerson, need_of, needs_person, why_not_renewed
+from remediation.halt_record import record_halt
 from remediation.ledger import Detail
 from remediation.proposals import begin, plan_id, supersede
 from remediation.reasons import Why
@@ -149,11 +150,11 @@ class RemediationService:
     def halt(self, by: str, reason: str) -> HaltState:
         """Stop all side effects at once; giving back goes on. Raises PortError when a switch could
         not be set."""
-        return self._set(HaltState(True, by, reason, self._clock.now_s()), AuditVerb.HALTED)
+        return self._set(HaltState(True, by, reason, self._clock.now_s()))
 
     def resume(self, by: str) -> HaltState:
         """Go on. Raises like `halt`."""
-        return self._set(HaltState(False, by, "", self._clock.now_s()), AuditVerb.UNHALTED)
+        return self._set(HaltState(False, by, "", self._clock.now_s()))
 
     def halt_state(self) -> HaltState:
         """Whether side effects are stopped; a switch that cannot be read counts as halted."""
@@ -264,15 +265,14 @@ class RemediationService:
         if ROLE_RANK.get(role, -1) < lowest:
             raise ActionRefused(guard="role", reason=f"{role} may not; {', '.join(wanted)} may")
 
-    def _set(self, state: HaltState, verb: AuditVerb) -> HaltState:
+    def _set(self, state: HaltState) -> HaltState:
         self._halt.set(state)
+        # Read back for the switch's name, so that an executor that sees it says the same.
+        read = self._halt.state()
+        state = replace(state, where=read.where)
         try:
-            with self._store.transaction() as tx:
-                detail: Detail = {"reason": state.reason}
-                tx.audit.append(
-                    at_s=state.since_s, actor=state.by, verb=verb, subject="halt", detail=detail
-                )
+            record_halt(self._store, state, now_s=self._clock.now_s())
         except StoreError as error:
-            # The switch is set, and that is what counts; the record is missed, loudly.
+            # The switch is set, and that is what counts; an executor records what it reads.
             logger.error("halt could not be audited", extra={"error": str(error)})
         return state

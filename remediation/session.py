@@ -54,8 +54,18 @@ NEXT_STEP_STATES: Mapping[StepState, frozenset[StepState]] = {
     T.PENDING: frozenset({T.REFUSED, T.INTENDED, T.FOUND_DONE, T.SKIPPED}),
     T.REFUSED: frozenset({T.INTENDED, T.FOUND_DONE, T.SKIPPED}),
     T.INTENDED: frozenset(
-        {T.INTENDED, T.REFUSED, T.DONE, T.FOUND_DONE, T.FAILED, T.SKIPPED, T.COMPENSATED}
+        {
+            T.INTENDED,
+            T.INTERRUPTED,
+            T.REFUSED,
+            T.DONE,
+            T.FOUND_DONE,
+            T.FAILED,
+            T.SKIPPED,
+            T.COMPENSATED,
+        }
     ),
+    T.INTERRUPTED: frozenset({T.INTENDED, T.FOUND_DONE, T.FAILED, T.COMPENSATED}),
     T.DONE: frozenset({T.FAILED, T.COMPENSATED}),
     T.FOUND_DONE: frozenset({T.FAILED, T.COMPENSATED}),
     T.FAILED: frozenset({T.COMPENSATED}),
@@ -72,7 +82,10 @@ TAKES = frozenset(
 )
 """Actions that take a unit out of service."""
 
-_TOUCHED = frozenset({T.INTENDED, T.DONE, T.FOUND_DONE, T.FAILED})
+WAITS = frozenset({T.REFUSED, T.INTERRUPTED})
+"""Steps that admission holds: a further refusal changes nothing."""
+
+_TOUCHED = frozenset({T.INTENDED, T.INTERRUPTED, T.DONE, T.FOUND_DONE, T.FAILED})
 
 
 class IllegalChange(FleetError):

@@ -25,20 +25,31 @@ from fleetmend.model.plans import (
     StepState,
     Verdict,
 )
+from fleetmend.ports.halt import HaltState
 from fleetmend.store import Store, Transaction, nodes_held_by
 from remediation.gather import Books, TakenUnit
+from remediation.halt_record import record_halt
 from remediation.ledger import Brief, Detail, Entry
 from remediation.publish import action_row
 from remediation.runbook import BLAST_WINDOW_MAX_S
 from remediation.session import (
     TAKES,
+    WAITS,
     check_session,
     check_step,
     has_taken,
     record_of,
 )
 
-COUNTED = frozenset({StepState.INTENDED, StepState.DONE, StepState.FOUND_DONE, StepState.FAILED})
+COUNTED = frozenset(
+    {
+        StepState.INTENDED,
+        StepState.INTERRUPTED,
+        StepState.DONE,
+        StepState.FOUND_DONE,
+        StepState.FAILED,
+    }
+)
 """States in which a step that takes has taken, or may have."""
 
 ADVICE = frozenset({Refusal.AUTONOMY_OBSERVE, Refusal.AUTONOMY_RECOMMEND})
@@ -136,6 +147,10 @@ class StoreLedger:
         with self._store.transaction() as tx:
             return verdict, self._refuse(tx, session, verdict, intent, giving_back, detail)
 
+    def halt_seen(self, state: HaltState) -> None:
+        """See `Ledger`."""
+        record_halt(self._store, state, now_s=self._clock.now_s(), seen_by=self._actor)
+
     def write(self, session: Session, entry: Entry) -> Session:
         """See `Ledger`."""
         with self._store.transaction() as tx:
@@ -150,6 +165,8 @@ class StoreLedger:
             if entry.state is not None and entry.state is not held.state:
                 held = _advance(tx, held, entry.state, entry.reason, entry.at_s)
             detail = entry.detail | {"state": held.state.value, "reason": held.reason}
+            if entry.verdict is not None:
+                tx.verdicts.put(entry.verdict)
             if entry.published:
                 self._publish(tx, session, entry)
             self._audit(tx, session, entry.verb, detail, entry.at_s)
@@ -167,7 +184,7 @@ class StoreLedger:
         words = ", ".join(reason.refusal.value for reason in verdict.reasons)
         held, at_s = session, intent.updated_at_s
         record = record_of(held.give_back if giving_back else held.steps, intent.index)
-        if record.state is not StepState.REFUSED:
+        if record.state not in WAITS:
             refused = replace(record, state=StepState.REFUSED, updated_at_s=at_s)
             held = _step(tx, held, refused, giving_back)
         if not giving_back and (held.state is not SessionState.WAITING or held.reason != words):

@@ -108,8 +108,13 @@ class Turn:
         skip: tuple[int, ...] = (),
         published: bool = False,
     ) -> None:
+        """Keep an entry of the ledger, of now."""
+        self.keep(
+            Entry(self.now_s, verb, detail, step, giving_back, state, reason, skip, published)
+        )
+
+    def keep(self, entry: Entry) -> None:
         """Keep an entry of the ledger."""
-        entry = Entry(self.now_s, verb, detail, step, giving_back, state, reason, skip, published)
         self.session = self.tools.ledger.write(self.session, entry)
 
     def change(self, state: SessionState, reason: str, *, skip: tuple[int, ...] = ()) -> None:
@@ -120,19 +125,28 @@ class Turn:
         """Ask admission, and keep the intent in the same transaction when it agrees."""
         attempt = record.attempt + 1
         memory = record.detail or look.memory
-        intent = StepRecord(record.index, StepState.INTENDED, self.now_s, attempt, memory)
+        intent = StepRecord(
+            record.index,
+            StepState.INTENDED,
+            self.now_s,
+            attempt,
+            memory,
+            begun_at_s=record.begun_at_s or self.now_s,
+            parts=record.parts or look.left,
+            parts_left=look.left,
+        )
         verdict, self.session = self.tools.ledger.decide(
             self.session,
-            self._judge(step, look),
+            self._judge(step, look, under_way=False),
             intent=intent,
             giving_back=giving_back,
             detail=about(step) | {"attempt": attempt},
         )
         return verdict
 
-    def still_admitted(self, step: Step, look: Look) -> bool:
+    def still_admitted(self, step: Step, look: Look, *, under_way: bool) -> Verdict:
         """For a step that takes several turns: nothing is written while all stays well."""
-        return self.tools.ledger.judge(self.session, self._judge(step, look)).admitted
+        return self.tools.ledger.judge(self.session, self._judge(step, look, under_way=under_way))
 
     def _gate(self, *, heed_halt: bool) -> Gate:
         """The halt, then the lease and the session's own state, read afresh."""
@@ -147,10 +161,10 @@ class Turn:
 
         return check
 
-    def _judge(self, step: Step, look: Look) -> Callable[[Books], Verdict]:
+    def _judge(self, step: Step, look: Look, *, under_way: bool) -> Callable[[Books], Verdict]:
         """Admission with all that is known outside of the store; the books come from inside."""
         tools, at_s, halt = self.tools, self.now_s, self.tools.halt.state()
-        asking = Asking(step, self.plan, self.incident, self.session)
+        asking = Asking(step, self.plan, self.incident, self.session, under_way)
         reading = self._read(step, look)
 
         def judge(books: Books) -> Verdict:

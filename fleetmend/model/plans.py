@@ -219,6 +219,8 @@ class StepRecord:
     updated_at_s: float
     attempt: int = 0
     detail: str = ""
+    begun_at_s: float = 0.0
+    """When it was first begun, Unix seconds; 0 while it was not."""
     parts: int = 0
     """How many parts (the pods of a drain) it had when it began; 0 where nothing is counted."""
     parts_left: int = 0

@@ -1,7 +1,7 @@
 """The one halt. Executors read it themselves before every side effect, with broker, store and
 console down as well."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -13,6 +13,8 @@ class HaltState:
     by: str = ""
     reason: str = ""
     since_s: float = 0.0
+    where: str = field(default="", compare=False)
+    """Which switch says so: a path, or `ConfigMap namespace/name`; filled in by who reads it."""
 
 
 class HaltSwitch(Protocol):

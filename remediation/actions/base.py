@@ -41,6 +41,8 @@ class Look:
     seen: Seen
     memory: str = ""
     """Kept with the intent: the weight before an ejection."""
+    left: int = 0
+    """Parts that must still be asked for (pods of a drain); 0 where nothing is counted."""
 
 
 @dataclass(frozen=True, slots=True)

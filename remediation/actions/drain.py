@@ -31,7 +31,9 @@ class Drain:
             return Look(Seen.MISSING)
         if not held:
             return Look(Seen.LOST)
-        return Look(Seen.READY if _movable(world, task) else Seen.DONE)
+        pods = _movable(world, task)
+        left = sum(not pod.terminating for pod in pods)
+        return Look(Seen.READY if pods else Seen.DONE, left=left)
 
     def act(self, world: World, task: Task) -> Acted:
         """Ask for as many evictions as may be under way. Raises PortRefused when nothing is left

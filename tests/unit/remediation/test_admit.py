@@ -95,6 +95,32 @@ def test_giving_back_is_always_admitted(wrong: list[Refusal], action: ActionKind
     assert verdict.waivers == ((GIVING_BACK,) if refused else ())
 
 
+@pytest.mark.parametrize("refusal", Refusal)
+def test_what_is_under_way_is_stopped_by_what_makes_the_rest_wrong_and_by_nothing_else(
+    refusal: Refusal,
+) -> None:
+    case = SPOILED[refusal]
+    under_way = replace(case, facts=replace(case.facts, under_way=True))
+    stops = {
+        Refusal.HALTED,
+        Refusal.UNKNOWN_TARGET,
+        Refusal.CATCHING_UP,
+        Refusal.AUTONOMY_OBSERVE,
+        Refusal.AUTONOMY_RECOMMEND,
+        Refusal.APPROVAL_DENIED,
+        Refusal.OWNED_BY_OTHER,
+        Refusal.HOSTS_PLATFORM,
+        Refusal.MAINTENANCE,
+        Refusal.SHARED_PARENT,
+        Refusal.CAPACITY_SHORT,
+    }
+
+    verdict = ask(under_way)
+
+    assert words(verdict) == {refusal} & stops
+    assert verdict.waivers == (() if refusal in stops else ("under_way",))
+
+
 def test_giving_back_what_another_holds_is_refused() -> None:
     back = step(ActionKind.UNCORDON, Effect.REVERSIBLE)
 
