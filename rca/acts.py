@@ -6,11 +6,10 @@ Called by `rca.sorting` for each sign that no case explains. What an act shows i
 
 from dataclasses import dataclass
 
-from fleetmend.model.entities import EntityId, RelationKind, kind_of
+from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
 from fleetmend.model.plans import ActionKind
 from rca.evidence import Observation
 from rca.knowledge.model import Step
-from rca.overload import SHOWS, overload
 from rca.scene import Scene
 
 SHOWING = frozenset(ActionKind) - {ActionKind.NOTIFY}
@@ -22,8 +21,6 @@ UNDOES = {
 PASSES_S = 120.0
 """What gives back, and a restart, show for so long: a model is loaded and a backlog drained."""
 PASSING = frozenset({ActionKind.UNCORDON, ActionKind.RESTORE, ActionKind.ENGINE_RESTART})
-_SHIFTED_FROM = 0.25
-"""Probability from which load that was shifted explains a sign."""
 _DOWN = (
     Step(RelationKind.RUNS_ON, True),
     Step(RelationKind.PART_OF, False),
@@ -45,8 +42,6 @@ def follows(scene: Scene, seen: Observation, acts: tuple[OwnAct, ...]) -> bool:
     """Whether a sign is the effect of one of these acts: it began after it, where the act shows
     such a thing."""
     kind = kind_of(seen.entity)
-    if _shifted(scene, seen, acts):
-        return True
     return any(
         seen.sign in scene.knowledge.acts.get(act.action, {}).get(kind, ())
         and seen.onset_s >= act.at_s - scene.settings.order_tolerance_s
@@ -55,18 +50,15 @@ def follows(scene: Scene, seen: Observation, acts: tuple[OwnAct, ...]) -> bool:
     )
 
 
-def _shifted(scene: Scene, seen: Observation, acts: tuple[OwnAct, ...]) -> bool:
-    """Whether the load of what we took out shows on what is left."""
-    out = [act for act in acts if act.action in (ActionKind.EJECT, ActionKind.DRAIN)]
-    return seen.sign in SHOWS and any(
-        overload(scene, _engines(scene, act.target), since_s=act.at_s).get(seen.key, 0.0)
-        >= _SHIFTED_FROM
-        for act in out
-    )
-
-
-def _engines(scene: Scene, target: EntityId) -> tuple[EntityId, ...]:
-    return (target, *scene.graph.reached(target, _DOWN, 2))
+def taken_out(scene: Scene, acts: tuple[OwnAct, ...]) -> set[EntityId]:
+    """Engines that get nothing to do because of these acts."""
+    out = [act.target for act in acts if act.action in (ActionKind.EJECT, ActionKind.DRAIN)]
+    return {
+        entity
+        for target in out
+        for entity in (target, *scene.graph.reached(target, _DOWN, 2))
+        if kind_of(entity) is EntityKind.ENGINE
+    }
 
 
 def still(acts: tuple[OwnAct, ...], now_s: float) -> tuple[OwnAct, ...]:

@@ -6,16 +6,15 @@ first: without load the fault cannot show.
 
 from dataclasses import replace
 
-from fleetmend.model.entities import EntityId, RelationKind
+from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import IncidentStatus
 from rca.case import Case, Docket, Ghost, Pending, Turn
+from rca.graph import HOSTS
 from rca.infer import lasting
-from rca.knowledge.model import Step
 from rca.scene import Scene
 
 GHOST_KEPT_S = 60.0
 """How long a fault that ended is remembered for its echo."""
-_HOSTS = (Step(RelationKind.RUNS_ON, True), Step(RelationKind.PART_OF, True))
 
 
 def age(docket: Docket, turn: Turn) -> set[str]:
@@ -81,5 +80,5 @@ def _end(turn: Turn, case: Case) -> bool:
 def _is_acted_on(turn: Turn, case: Case) -> bool:
     touched: set[EntityId] = {seen.entity for seen in case.evidence}
     for entity in sorted(touched):
-        touched.update(turn.scene.graph.reached(entity, _HOSTS, 2))
+        touched.update(turn.scene.graph.reached(entity, HOSTS, 2))
     return bool(touched & turn.acting)

@@ -12,6 +12,7 @@ from fleetmend.model.incidents import Incident, IncidentStatus
 from fleetmend.settings.rca import IncidentSettings
 from rca.acts import OwnAct
 from rca.evidence import Key, Observation
+from rca.overload import Loss
 from rca.scene import Hypothesis, Scene
 
 
@@ -115,6 +116,8 @@ class Docket:
     ghosts: list[Ghost] = field(default_factory=list)
     pending: dict[Key, Pending] = field(default_factory=dict)
     """In order of key."""
+    losses: dict[EntityId, Loss] = field(default_factory=dict)
+    """Engines that serve nothing, or did not a little while ago."""
     echoes: list[Key] = field(default_factory=list)
     """Signs of this tick that are taken for the echo of a fault."""
 

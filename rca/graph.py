@@ -7,9 +7,12 @@ kept up to date by `rca.stage` from the topology log. Nothing outside this modul
 
 import networkx as nx
 
-from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp, kind_of
+from fleetmend.model.entities import EntityId, RelationKind, TopologyChange, TopologyOp, kind_of
 from fleetmend.views.topology import TopologyView
 from rca.knowledge.model import PEER, SELF, FaultClass, Step
+
+HOSTS = (Step(RelationKind.RUNS_ON, True), Step(RelationKind.PART_OF, True))
+"""From an engine to its GPUs, from a GPU to its node."""
 
 
 class FleetGraph:

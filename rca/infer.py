@@ -37,11 +37,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from rca.evidence import Key
-from rca.knowledge.model import Effect, Expected
+from rca.knowledge.model import Expected
 from rca.outlook import Outlook, outlook
-from rca.overload import overload
 from rca.scene import Hypothesis, Scene
 from rca.weights import due_share, fitting, late_weight, log_likelihood, reliability
 
@@ -55,8 +53,6 @@ _LACKING_MOST = 3.5
 detector that misses one misses others as well."""
 _LACKING_DECISIVE = 1.0
 """The same beside a sign that is enough to name the fault."""
-_OUT = ("engine_died", "engine_hung", "probe_failed")
-"""Signs of an engine that serves nothing."""
 _OLD_S = 20.0
 """A forbidden sign older than the fault by this is another story."""
 
@@ -136,20 +132,7 @@ def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Ke
             weight = late_weight(scene, seen.latest_s - onset_s, expected)
             strength = weight * expected.strength
             explained[seen.key] = max(strength, explained.get(seen.key, 0.0))
-    for key, strength in overload(scene, _lost(scene, hypothesis), since_s=onset_s).items():
-        explained[key] = max(strength, explained.get(key, 0.0))
     return explained
-
-
-def _lost(scene: Scene, hypothesis: Hypothesis) -> tuple[EntityId, ...]:
-    """Engines that serve nothing any more if this is the fault: all that it reaches where that is
-    its effect, else those that show it."""
-    fault, root = scene.fault(hypothesis), hypothesis.entity
-    own = kind_of(root) is EntityKind.ENGINE
-    reached = (root,) if own else scene.graph.places(root, fault, EntityKind.ENGINE.value)
-    if fault.effect in (Effect.NO_SERVICE, Effect.GPU_LOST):
-        return reached
-    return tuple(e for e in reached if any((e, sign) in scene.observed for sign in _OUT))
 
 
 def posterior(ranked: Ranked, rivals: Sequence[Ranked]) -> float:

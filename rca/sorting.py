@@ -4,14 +4,19 @@ Called by `rca.analyst` first thing in a tick. After it `docket.pending` has wha
 and `docket.echoes` what a fault that ends, or an act of ours, explains.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
+from fleetmend.model.entities import kind_of
 from fleetmend.model.findings import FindingState
-from rca.acts import follows
+from fleetmend.model.plans import ActionKind
+from rca.acts import follows, taken_out
 from rca.case import Case, Docket, Ghost, Pending, Turn
 from rca.evidence import Key, Observation
+from rca.graph import HOSTS
 from rca.infer import standing
 from rca.knowledge.model import Effect, Sign
+from rca.overload import losses, moved_load
 from rca.scene import Scene
 
 
@@ -40,13 +45,22 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
         for key, strength in _explains(scene, case).items():
             explained.setdefault(key, []).append((strength, case))
     held = {seen.key: seen.latest_s for case in docket.live for seen in case.evidence}
+    docket.losses = losses(docket.losses, scene, taken_out(scene, turn.acts))
+    elsewhere = moved_load(scene, docket.losses)
     docket.pending, docket.echoes = {}, []
     for key, seen in scene.observed.items():
+        repaired = _under_repair(docket, turn, seen)
+        if repaired is not None:
+            docket.echoes.append(key)
+            if seen.latest_s > held.get(key, -math.inf):
+                repaired.hold(seen)
+                moved.add(repaired.id)
+            continue
         # Cases hold the newest state of what they explain: what is newer tells of something else.
         if key in held and seen.latest_s <= held[key]:
             continue
         # What we did ourselves speaks for no fault: it must not become evidence of another one.
-        if follows(scene, seen, turn.acts):
+        if follows(scene, seen, turn.acts) or key in elsewhere:
             docket.echoes.append(key)
             continue
         taker = _taker(turn, explained.get(key, ()))
@@ -87,6 +101,24 @@ def _taker(turn: Turn, explaining: Sequence[tuple[float, Case]]) -> Case | None:
     able = [pair for pair in explaining if pair[0] >= turn.settings.join_strength]
     # The oldest of equals: cases come in order of opening, and max keeps the first.
     return max(able, key=lambda pair: pair[0])[1] if able else None
+
+
+def _under_repair(docket: Docket, turn: Turn, seen: Observation) -> Case | None:
+    """The case for which a node is held: whoever repairs it empties or reboots it, and what a drain
+    would show of its engines belongs to that case."""
+    graph, kind = turn.scene.graph, kind_of(seen.entity)
+    if seen.sign not in turn.scene.knowledge.acts.get(ActionKind.DRAIN, {}).get(kind, ()):
+        return None
+    held = turn.acting.intersection((seen.entity, *graph.reached(seen.entity, HOSTS, 2)))
+    return next(
+        (
+            case
+            for case in docket.live
+            if case.root is not None
+            and held.intersection((case.root.entity, *graph.reached(case.root.entity, HOSTS, 2)))
+        ),
+        None,
+    )
 
 
 def _is_echo(docket: Docket, turn: Turn, seen: Observation) -> bool:

@@ -10,7 +10,7 @@ from typing import cast
 
 from pydantic import TypeAdapter
 
-from fleetmend.model.entities import TopologyChange
+from fleetmend.model.entities import EntityId, TopologyChange
 from fleetmend.model.events import Event
 from fleetmend.model.findings import Finding, FindingState
 from fleetmend.model.incidents import Incident
@@ -28,6 +28,7 @@ from rca.infer import Explained
 from rca.knowledge.load import built_in, knowledge, load_knowledge
 from rca.knowledge.model import Knowledge
 from rca.memory import Memory
+from rca.overload import Loss
 from rca.provisional import announce
 from rca.record import change_word, to_record
 from rca.scene import Scene
@@ -46,6 +47,7 @@ class _Saved:
     cases: list[Case]
     ghosts: list[Ghost]
     pending: list[tuple[Key, Pending]]
+    losses: dict[EntityId, Loss]
     memory: Memory
     heard: list[str]
 
@@ -107,7 +109,7 @@ class RootCauseStage:
             self._observed = self._memory.observed(self._signs)
             for key in self._observed:
                 self._ears.learn(key)
-        if not self._observed and not self._docket.cases and not self._docket.pending:
+        if not (self._observed or self._docket.cases or self._docket.pending):
             return []
         turn = Turn(
             scene=self._scene(tick.end_s, self._observed),
@@ -131,6 +133,7 @@ class RootCauseStage:
             cases=[self._docket.cases[name] for name in sorted(self._docket.cases)],
             ghosts=self._docket.ghosts,
             pending=list(self._docket.pending.items()),
+            losses=self._docket.losses,
             memory=self._memory,
             heard=self._ears.state(),
         )
@@ -148,6 +151,7 @@ class RootCauseStage:
             cases={case.id: case for case in saved.cases},
             ghosts=saved.ghosts,
             pending=dict(saved.pending),
+            losses=saved.losses,
         )
         self._memory = saved.memory
         self._ears = Ears(saved.heard)

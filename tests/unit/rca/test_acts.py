@@ -2,12 +2,22 @@
 
 from dataclasses import replace
 
-from fleetmend.model.entities import EntityId
+from fleetmend.model.entities import EntityId, RelationKind, TopologyChange
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
 from tests.unit.rca.faults import FAULTS, silent, xid
-from tests.unit.rca.made_up import START_S, Fold, engine, finding, gpu, node, pair
+from tests.unit.rca.made_up import (
+    START_S,
+    Fold,
+    engine,
+    entity,
+    finding,
+    gpu,
+    node,
+    pair,
+    relation,
+)
 
 IDLE = (
     finding(gpu(0), "gpu.utilization down", "gpu.power down", confidence=0.9, onset_s=START_S + 5),
@@ -108,3 +118,39 @@ def test_what_a_restart_shows_is_no_evidence_for_another_cause() -> None:
     (after,) = fold.last.values()
     assert before.causes[0].cause == after.causes[0].cause == "engine_hang"
     assert {e.symptom for e in after.evidence}.isdisjoint({"gpu.memory_used", "gpu.sm_clock"})
+
+
+def rebooted(at_s: float) -> tuple[Finding, ...]:
+    """The other engine of the node as a reboot shows it."""
+    return (
+        replace(silent(engine(1)), onset_s=at_s),
+        finding(engine(1), "log.engine_dead", reason="log_signature", confidence=0.9, onset_s=at_s),
+        finding(gpu(1), "gpu.sm_clock down", confidence=0.9, onset_s=at_s),
+    )
+
+
+def after_xid_79(*did: Event) -> dict[str, Incident]:
+    """GPU 0 falls off the bus, something is done, and a minute later engine 1 dies beside it."""
+    fold = Fold(two_engines())
+    fold.tick(xid(79))
+    fold.tick(*did)
+    fold.ticks(60)
+    fold.tick(*rebooted(fold.now_s))
+    fold.ticks(20)
+    return fold.last
+
+
+def two_engines() -> list[TopologyChange]:
+    """One node with two GPUs and an engine on each."""
+    return [
+        *map(entity, (node(0), gpu(0), gpu(1), engine(0), engine(1))),
+        *(relation(gpu(i), RelationKind.PART_OF, node(0)) for i in range(2)),
+        *(relation(engine(i), RelationKind.RUNS_ON, gpu(i)) for i in range(2)),
+    ]
+
+
+def test_what_dies_on_a_node_held_for_repair_belongs_to_the_fault_that_it_is_held_for() -> None:
+    assert len(after_xid_79()) == 2
+    (incident,) = after_xid_79(act("cordon", node(0), START_S + 1)).values()
+    assert incident.causes[0].cause == "gpu_fallen_off_bus"
+    assert engine(1) in incident.affected

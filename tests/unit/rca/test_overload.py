@@ -7,7 +7,7 @@ import pytest
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
 from tests.unit.rca.faults import FAULTS
-from tests.unit.rca.made_up import START_S, Fold, engine, finding, gpu, racked
+from tests.unit.rca.made_up import START_S, Fold, closed, engine, finding, gpu, racked
 
 LATER_S = START_S + 20
 
@@ -61,3 +61,18 @@ def test_the_load_of_a_dead_engine_on_the_only_other_one_belongs_to_its_incident
 @pytest.mark.parametrize("nodes", [60])
 def test_one_dead_engine_of_many_does_not_explain_a_queue(nodes: int) -> None:
     assert len(opened(nodes, crashes=True)) == 2
+
+
+def test_load_is_remembered_for_a_while_after_the_engine_is_back_and_over_a_restart() -> None:
+    crash = [at_engine(0, one) for one in FAULTS["engine_crash"].findings]
+    fold = Fold(racked(2))
+    fold.tick(*crash)
+    fold.ticks(12)
+    fold.tick(*(closed(one, at_s=fold.now_s) for one in crash))
+    saved = fold.stage.snapshot()
+    fold.stage.restore(saved)
+    fold.ticks(int(LATER_S - fold.now_s) + 1)
+    fold.tick(*loaded(1))
+    fold.ticks(20)
+    assert len([i for i in fold.published if i.change == "opened"]) == 1
+    assert fold.stage.snapshot() != saved
