@@ -46,17 +46,19 @@ class EbpfCollector:
         clock: Clock,
         gpus_of: GpusOf = lambda _pid: (),
         on_xid: Callable[[XidSighting], None] = lambda _sighting: None,
+        tells_xids: Callable[[bool], None] = lambda _can_tell: None,
         start: Start = Probes.start,
         find: Callable[[], list[Process]] = processes,
     ) -> None:
-        """`on_xid` gets what the driver's tracepoint tells; it is called in this collector's
-        thread. `start`, `find`: the kernel and the processes, which tests replace."""
+        """`on_xid` gets what the driver's tracepoint tells, and `tells_xids` whether it is heard,
+        so that a merger waits for it or not; both in this collector's thread. `start`, `find`: the
+        kernel and the processes, which tests replace."""
         self._settings = settings
         self._name = f"ebpf-{node}"
         self._cluster, self._node = cluster, node
         self._subject = entity_id(cluster, EntityKind.NODE, node)
         self._sink, self._clock = sink, clock
-        self._gpus_of, self._on_xid = gpus_of, on_xid
+        self._gpus_of, self._on_xid, self._tells_xids = gpus_of, on_xid, tells_xids
         self._find = find
         self._start = start
         self._probes: Probes | Reason = Reason(Unavailable.SWITCHED_OFF)
@@ -82,18 +84,15 @@ class EbpfCollector:
     def open(self) -> None:
         """Load and attach what the machine allows."""
         self._probes = self._start(self._settings)
+        self._tells_xids(isinstance(self._probes, Probes) and self._probes.tells_xids)
         for change in observed(self._cluster, self._name, [self._subject], self._clock.now_s()):
             self._sink.topology(change)
 
     def close(self) -> int:
         """Detach and unload; the number of links that would not go."""
+        self._tells_xids(False)
         probes, self._probes = self._probes, Reason(Unavailable.SWITCHED_OFF)
         return probes.close() if isinstance(probes, Probes) else 0
-
-    @property
-    def tells_xids(self) -> bool:
-        """Whether the driver's tracepoint is heard: whether a merger may wait for it."""
-        return isinstance(self._probes, Probes) and self._probes.tells_xids
 
     def poll(self) -> None:
         """Read once and send: samples, events, the heartbeat when it is due, a mark."""

@@ -17,13 +17,16 @@ from fleetmend.settings.ebpf import EbpfSettings
 from tests.unit.collectors.fakes import ListSink
 
 
-def collector(sink: ListSink, clock: ManualClock, reason: Reason) -> EbpfCollector:
+def collector(
+    sink: ListSink, clock: ManualClock, reason: Reason, heard: list[bool] | None = None
+) -> EbpfCollector:
     return EbpfCollector(
         EbpfSettings(),
         cluster="c",
         node="n",
         sink=sink,
         clock=clock,
+        tells_xids=(heard if heard is not None else []).append,
         start=lambda _settings: reason,
         find=list,
     )
@@ -32,7 +35,8 @@ def collector(sink: ListSink, clock: ManualClock, reason: Reason) -> EbpfCollect
 @pytest.mark.parametrize("why", list(Unavailable))
 def test_what_is_not_there_is_a_figure_and_one_event_with_its_reason(why: Unavailable) -> None:
     sink, clock = ListSink(), ManualClock(100.0)
-    made = collector(sink, clock, Reason(why, "words of the machine"))
+    heard: list[bool] = []
+    made = collector(sink, clock, Reason(why, "words of the machine"), heard)
     made.open()
     for _ in range(3):
         made.poll()
@@ -43,7 +47,7 @@ def test_what_is_not_there_is_a_figure_and_one_event_with_its_reason(why: Unavai
     assert (told.type, told.data["available"]) == (EventType.HEARTBEAT, False)
     assert (told.data["reason"], told.data["words"]) == (why.value, "words of the machine")
     assert sink.marks == [100.0, 101.0, 102.0]
-    assert not made.tells_xids
+    assert heard == [False]
 
 
 def test_it_goes_on_saying_so_now_and_then() -> None:
