@@ -293,12 +293,12 @@ def mending(parts: Parts) -> list[Service | Loop]:
     from remediation.policy import policy_from
     from remediation.proposals import Proposals
     from remediation.publish import publish_actions
-    from remediation.runbook_files import load_runbooks
+    from remediation.runbook_files import runbooks_of
     from remediation.store_ledger import StoreLedger
     from remediation.turn import Tools
 
     settings, clock, store = parts.settings.remediation, parts.clock, parts.stored()
-    runbooks = load_runbooks(Path(settings.runbooks))
+    runbooks = runbooks_of(settings.runbooks)
     notifiers = build_notifiers(parts.settings.alerting, clock, resolve)
     alerts = AlertingService(
         store,
@@ -364,7 +364,7 @@ def showing(
     from fleetmend.fleetmap import FleetMap
     from fleetmend.following import FleetFollower
     from fleetmend.views.recent import RecentSamples
-    from remediation.runbook_files import load_runbooks
+    from remediation.runbook_files import runbooks_of
     from remediation.service import RemediationService
 
     clock, store, remediation = parts.clock, parts.stored(), parts.settings.remediation
@@ -375,7 +375,7 @@ def showing(
         store,
         clock,
         halt=halt_switch(parts.settings, clock),
-        runbooks=load_runbooks(Path(remediation.runbooks)),
+        runbooks=runbooks_of(remediation.runbooks),
         approval_ttl_s=remediation.approval_ttl_s,
     )
     deps = ConsoleDeps(

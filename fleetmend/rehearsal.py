@@ -6,7 +6,6 @@ serving. Nothing here can reach the outside world: the ports only take notes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from fleetmend.model.entities import EntityKind, key_of
 from fleetmend.model.incidents import Incident
@@ -24,7 +23,7 @@ from remediation.gather import Books
 from remediation.paper import StillCluster, StillEngines, StillTraffic
 from remediation.picture import Picture
 from remediation.plan import plan
-from remediation.runbook_files import load_runbooks
+from remediation.runbook_files import runbooks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Rehearsals:
         """Raises BadInput when a runbook cannot be read."""
         self._settings = settings
         self._topology = topology
-        self._runbooks = load_runbooks(Path(settings.runbooks))
+        self._runbooks = runbooks_of(settings.runbooks)
         self._sources = still_fleet(topology)
 
     def rehearse(self, incident: Incident) -> PlanRehearsal | None:

@@ -40,6 +40,19 @@ class Runbook:
         return self.file.id
 
 
+def shipped() -> Path:
+    """The folder of the runbooks that come with fleetmend: inside the installed package, or beside
+    it in a working tree."""
+    package = Path(__file__).resolve().parent
+    inside = package / "runbooks"
+    return inside if inside.is_dir() else package.parent / "runbooks"
+
+
+def runbooks_of(folder: str) -> tuple[Runbook, ...]:
+    """Those of `remediation.runbooks`: a folder, or empty for the shipped ones. Raises BadInput."""
+    return load_runbooks(Path(folder) if folder else shipped())
+
+
 def load_runbooks(folder: Path) -> tuple[Runbook, ...]:
     """All `*.yaml` of a folder, in order of id. Raises BadInput for the first mistake."""
     paths = sorted(folder.glob("*.yaml"))

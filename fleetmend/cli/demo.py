@@ -23,7 +23,7 @@ from fleetmend.store import Store
 from fleetmend.streams.engines import open_log
 from remediation.halt import FileHalt
 from remediation.notices import StoreNotices
-from remediation.runbook_files import load_runbooks
+from remediation.runbook_files import runbooks_of
 from remediation.world import Ports
 from simulator.catalogue import CATALOGUE
 from simulator.fleet import Fleet
@@ -58,7 +58,7 @@ def demo(
     loaded = load(config, flags, preset=demo_preset(data, gpus))
     refuse_foreign_places(loaded)
     settings = settled(loaded.settings, listens=True)
-    load_runbooks(Path(settings.remediation.runbooks))
+    runbooks_of(settings.remediation.runbooks)
     begin_anew(data)
     FileHalt(Path(settings.remediation.halt_file)).create()
     configure(role="demo")

@@ -10,7 +10,7 @@ from rich.table import Table
 from fleetmend.cli.app import Exit, app, say
 from fleetmend.cli.settings import ConfigOption, load
 from remediation.cases import run_examples
-from remediation.runbook_files import load_runbooks
+from remediation.runbook_files import Runbook, load_runbooks, runbooks_of
 
 runbook_app = typer.Typer(help="Check and rehearse runbooks.", no_args_is_help=True)
 app.add_typer(runbook_app, name="runbook")
@@ -23,7 +23,7 @@ FolderArgument = Annotated[
 @runbook_app.command("test")
 def run_cases(folder: FolderArgument = None, config: ConfigOption = None) -> None:
     """Run every runbook's own cases on a fleet of paper; exit code 1 when one fails."""
-    runbooks = load_runbooks(folder or Path(load(config).settings.remediation.runbooks))
+    runbooks = _chosen(folder, config)
     results = run_examples(runbooks)
     failed = [result for result in results if result.failures]
     for result in failed:
@@ -38,7 +38,14 @@ def run_cases(folder: FolderArgument = None, config: ConfigOption = None) -> Non
 def list_runbooks(folder: FolderArgument = None, config: ConfigOption = None) -> None:
     """Print every runbook with its steps."""
     table = Table("runbook", "version", "title", "steps", box=None)
-    for runbook in load_runbooks(folder or Path(load(config).settings.remediation.runbooks)):
+    for runbook in _chosen(folder, config):
         steps = ", ".join(step.do.value for step in runbook.file.steps)
         table.add_row(runbook.id, str(runbook.file.version), runbook.file.title, steps)
     Console(width=160, highlight=False, markup=False).print(table)
+
+
+def _chosen(folder: Path | None, config: Path | None) -> tuple[Runbook, ...]:
+    """Those of the folder that was named, else of the settings, else the shipped ones."""
+    if folder is not None:
+        return load_runbooks(folder)
+    return runbooks_of(load(config).settings.remediation.runbooks)

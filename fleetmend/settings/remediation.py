@@ -53,8 +53,9 @@ class WindowSettings(Section):
 class RemediationSettings(Section):
     """What remediation may do, how it works through it, and where it reaches the cluster."""
 
-    runbooks: str = "runbooks"
-    """Folder of the runbooks."""
+    runbooks: str = ""
+    """Folder of runbooks of your own, instead of the shipped ones; empty means those that come with
+    fleetmend, wherever it is started."""
     default: PoolSettings = PoolSettings()
     """For pools that `pools` does not name."""
     pools: dict[str, PoolSettings] = {}
