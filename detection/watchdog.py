@@ -59,6 +59,9 @@ class _Witnesses:
     """One of its GPUs has given its memory back."""
     worked: Flags
     """It had work when it was last heard."""
+    mute: Flags
+    """Heard, and it takes canary requests without a word: a hang that began while idle shows in
+    none of its figures."""
 
 
 class Watchdog:
@@ -71,6 +74,7 @@ class Watchdog:
         self._activity = activity
         self._stall_s, self._alone_s = settings.stall_s, settings.stall_alone_s
         self._refused = Streaks(need=2, of=3)
+        self._unanswered = Streaks(need=2, of=3)
         self._stalls = Streaks(need=1, of=1)
         self._silences = Streaks(need=1, of=1)
         self._by_ranks = Cells(per_signal=False, told=False)
@@ -94,6 +98,7 @@ class Watchdog:
         hung = found.silent & found.worked & found.has_gpu & found.idle & ~crashed
         stalled = found.stalled & found.has_gpu & found.idle & ~crashed
         alone = found.stalled_long & ~found.has_gpu & ~crashed & ~stalled
+        mute = found.mute & ~crashed & ~hung & ~stalled & ~alone
         opinions = []
         for reason, flags, confidence in (
             ("crashed", crashed, 0.9),
@@ -101,6 +106,7 @@ class Watchdog:
             ("stalled", stalled, 0.9),
             ("stalled", alone & ~found.stalled_longer, 0.6),
             ("stalled", alone & found.stalled_longer, 0.75),
+            ("stalled", mute, 0.75),
         ):
             for row in np.flatnonzero(flags):
                 opinions.append(self._opinion(frame, engine, int(row), found, reason, confidence))
@@ -127,13 +133,17 @@ class Watchdog:
         alone_s = np.maximum(self._alone_s, 3 * gap * frame.period_s)
         status = engine.now("engine.probe_status")
         bad = (status == 0) | (np.nan_to_num(status) >= _UNAVAILABLE)
+        refused = self._refused.feed(engine, bad, np.isfinite(status))
+        answered = engine.now("engine.canary_ok")
+        unanswered = self._unanswered.feed(engine, answered == 0, np.isfinite(answered))
         gpu, pairs = frame.blocks.get(EntityKind.GPU), frame.links.engine_gpu
         return _Witnesses(
             silent=silent,
             stalled=lasting & (age_s >= np.maximum(self._stall_s, gap * frame.period_s)),
             stalled_long=lasting & (age_s >= alone_s),
             stalled_longer=lasting & (age_s >= 2 * alone_s),
-            refused=self._refused.feed(engine, bad, np.isfinite(status)),
+            refused=refused,
+            mute=unanswered & hearing.known(engine) & ~silent & ~refused,
             has_gpu=np.isin(np.arange(rows), pairs.source),
             idle=_all(pairs, self._activity.idle(gpu), rows) if gpu else np.zeros(rows, bool),
             spins=_any(pairs, self._activity.spins(gpu), rows) if gpu else np.zeros(rows, bool),
@@ -153,7 +163,11 @@ class Watchdog:
         confidence: float,
     ) -> Opinion:
         entity = engine.entities[row]
+        works = not found.silent[row] and bool(self._stalls.holding(engine)[row])
+        mute = not found.silent[row] and not works
         streak = self._silences if found.silent[row] else self._stalls
+        if mute:
+            streak = self._unanswered
         since = streak.since(engine, row)
         if found.silent[row]:
             since = int(frame.hearing.last(engine)[row]) + 1
@@ -163,11 +177,11 @@ class Watchdog:
         if found.silent[row]:
             symptoms.append(present("telemetry_absent", onset_s))
             witness = Witness.SILENCE
-        else:
+        elif works:
             symptoms.append(
                 moved(frame, engine, row, "engine.generation_tokens", Direction.DOWN, onset_s)
             )
-        if found.refused[row]:
+        if found.refused[row] or mute:
             symptoms.append(present("probe_failed", onset_s))
             witness = Witness.PROBE
         if entity in self._deaths:
@@ -223,6 +237,7 @@ class Watchdog:
         ]
         streaks = {
             "refused": self._refused.snapshot(),
+            "unanswered": self._unanswered.snapshot(),
             "stalls": self._stalls.snapshot(),
             "silences": self._silences.snapshot(),
             "ranks": self._by_ranks.snapshot(),
@@ -232,6 +247,7 @@ class Watchdog:
     def restore(self, state: State) -> None:
         """Become what `snapshot` saved."""
         self._refused.restore(part(state, "refused"))
+        self._unanswered.restore(part(state, "unanswered"))
         self._stalls.restore(part(state, "stalls"))
         self._silences.restore(part(state, "silences"))
         self._by_ranks.restore(part(state, "ranks"))

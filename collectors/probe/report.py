@@ -10,25 +10,28 @@ from collectors.probe.request import Answer, Ask, Outcome
 from fleetmend.model.events import Event, EventType, Witness, event_id
 from fleetmend.model.samples import SampleBatch
 
+_TELLING = frozenset({Outcome.ANSWERED, Outcome.STATUS, Outcome.REFUSED, Outcome.UNREACHABLE})
+"""Outcomes that have a status, or 0 for nobody there."""
 _LINE_MAX = 200
 _TOKEN_MAX = 40
 _PROMPT_MAX = 60
 
 
 def samples(replica: Replica, answer: Answer, golden: Golden | None, at_s: float) -> SampleBatch:
-    """What an answer measured. The status is 0 unless the engine said one: HTTP 200 without a token
-    is no answer."""
-    said = answer.outcome in (Outcome.ANSWERED, Outcome.STATUS, Outcome.REDIRECT)
-    figures = {"engine.probe_status": float(answer.status if said else 0)}
+    """What an answer measured. A time-out has no status: 0 says that nobody listens, as after a
+    crash, and whoever takes the request and is silent is alive."""
+    figures: dict[str, float] = {}
+    if answer.outcome in _TELLING:
+        figures["engine.probe_status"] = float(answer.status)
+    if answer.ok is not None:
+        figures["engine.canary_ok"] = float(answer.ok)
     if answer.outcome is Outcome.ANSWERED:
-        figures["engine.probe_time"] = answer.duration_s
+        figures["engine.canary_time"] = answer.duration_s
     if golden is not None and golden.checked.verdict is not Verdict.UNSTATED:
         figures["engine.golden_checked"] = float(golden.memory.checked)
         figures["engine.golden_missed"] = float(golden.memory.missed)
         if math.isfinite(golden.checked.distance):
             figures["engine.golden_distance"] = golden.checked.distance
-    if answer.outcome is Outcome.NO_CREDENTIAL:  # nothing was sent
-        figures = {}
     return SampleBatch.from_rows(
         [(at_s, replica.subject, name, value) for name, value in figures.items()]
     )

@@ -111,6 +111,36 @@ def test_frozen_gauges_with_a_refused_probe_are_a_crash() -> None:
     assert finding.witness is Witness.PROBE
 
 
+NOTHING_TO_DO = {"token_rate": 0.0, "prompt_rate": 0.0, "done_rate": 0.0}
+
+
+def test_an_idle_engine_that_answers_no_canary_hangs() -> None:
+    """None of its figures shows it: nothing runs, nothing waits, the page is read."""
+    life, play = calm(40, gpus=(), engine_canary_ok=1.0)
+    for tick in range(12):
+        asked = {"engine_canary_ok": 0.0} if tick % 4 == 0 else {}
+        play.feed(life.rows(engine_requests_running=0.0, **NOTHING_TO_DO, **asked))
+    finding = watchdog(play)[-1]
+    assert (finding.entity, finding.reason) == (ENGINE, "stalled")
+    assert names(finding) == {"no_progress", "probe_failed"}
+    assert finding.witness is Witness.PROBE
+    assert finding.onset_s == 40.0
+
+
+def test_one_canary_without_an_answer_is_no_hang() -> None:
+    life, play = calm(40, gpus=(), engine_canary_ok=1.0)
+    for tick in range(20):
+        asked = {"engine_canary_ok": float(tick != 4)} if tick % 4 == 0 else {}
+        play.feed(life.rows(engine_requests_running=0.0, **NOTHING_TO_DO, **asked))
+    assert watchdog(play) == []
+
+
+def test_a_canary_without_an_answer_does_not_make_a_hang_a_crash() -> None:
+    life, play = calm(40, gpus=(), engine_canary_ok=1.0)
+    stuck(life, play, 12, engine_canary_ok=0.0)
+    assert {finding.reason for finding in watchdog(play)} == {"stalled"}
+
+
 def test_a_death_in_the_log_explains_the_silence_after_it() -> None:
     life, play = calm(40, gpus=())
     play.feed(silent(life.rows(), ENGINE), events=[line("worker_died", 40.5)])

@@ -123,6 +123,7 @@ def test_every_signal_is_named_after_its_entity_and_can_be_reached() -> None:
     signal has at least one source."""
     scraped = ("engine.scrape_", "node.scrape_", "node.gpu_scrape_")
     own = {stem + name for stem in scraped for name in ("up", "time", "age", "unchanged")}
+    own |= {"engine.canary_ok", "engine.canary_time"}
     own |= {"engine.golden_distance", "engine.golden_checked", "engine.golden_missed"}
     counted = {*COUNTED.values(), *LEVELS, ENQUEUES, "stalls", "stall_oldest"}
     own |= {stem + name for stem in ("gpu.", "node.gpu_") for name in counted}
