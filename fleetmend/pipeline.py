@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fleetmend.following import FleetFollower
     from fleetmend.sinks import ProducerSink
     from fleetmend.store import Store
+    from fleetmend.telemetry import Telemetry
     from remediation.halt import RecentHalt
     from remediation.world import Ports
     from simulator.fleet import Fleet
@@ -97,10 +98,19 @@ class Parts:
     figures: FlowMetrics = field(init=False)
     """What the roles say of the flow on /metrics."""
 
+    telemetry: "Telemetry | None" = field(init=False, default=None)
+    """Traces and figures that are sent out; None where settings name no endpoint."""
+
     def __post_init__(self) -> None:
         """The figures are on the page from the start."""
         self.figures = FlowMetrics(self.clock)
         self.registry.register(self.figures)
+        if self.settings.telemetry.endpoint:
+            from fleetmend.telemetry import open_telemetry
+
+            self.telemetry = open_telemetry(
+                self.settings.telemetry, cluster=self.settings.cluster, worker=self.worker
+            )
 
     def stored(self) -> "Store":
         """The store, for roles that cannot be without. Raises SettingsError."""
@@ -265,6 +275,10 @@ def explaining(parts: Parts) -> list[Service | Loop]:
 def _folding(parts: Parts, stage: Stage, output: Topic) -> Service:
     from fleetmend.store import StoreSnapshots
 
+    if parts.telemetry is not None:
+        from fleetmend.telemetry import TracedStage
+
+        stage = TracedStage(stage, parts.telemetry.span)
     runner = StageRunner(
         stage,
         parts.log,
@@ -329,7 +343,8 @@ def mending(parts: Parts) -> list[Service | Loop]:
         clock=clock,
         settings=settings,
     )
-    executor = Executor(tools, worker=parts.worker)
+    traced = {} if parts.telemetry is None else {"span": parts.telemetry.span}
+    executor = Executor(tools, worker=parts.worker, **traced)
     parts.figures.caught |= {"intake": intake.failures, "executor": executor.failures}
     mender = Mender(intake, executor, picture, wait_s=min(settings.poll_s, parts.read_wait_s))
     return [

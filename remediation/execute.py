@@ -7,6 +7,8 @@ elsewhere. A dry run is the same loop with another ledger and other ports (`reme
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from fleetmend.errors import FenceLost, FleetError, PortError, StoreConflict
 from fleetmend.model.plans import Session, SessionState
@@ -21,12 +23,21 @@ logger = logging.getLogger(__name__)
 MOVES_MAX = 200
 """Moves in one turn: more than any plan needs, so that one session cannot starve the others."""
 
+Span = Callable[[str, Mapping[str, str | int | float]], AbstractContextManager[None]]
+"""What goes around a turn, by name and attributes: a trace's span, or nothing."""
+
+
+def _no_span(_name: str, _attributes: Mapping[str, str | int | float]) -> nullcontext[None]:
+    return nullcontext()
+
 
 class Executor:
     """One worker."""
 
-    def __init__(self, tools: Tools, *, worker: str) -> None:
-        """`worker` names it in sessions; two workers never share a name."""
+    def __init__(self, tools: Tools, *, worker: str, span: Span = _no_span) -> None:
+        """`worker` names it in sessions; two workers never share a name. `span` goes around each
+        turn."""
+        self._span = span
         self._tools = tools
         self._worker = worker
         self._watch = HaltWatch(tools.halt, tools.ledger, tools.clock)
@@ -43,8 +54,10 @@ class Executor:
         if session is None:
             self._watch_halt()
             return False
+        told = {"fleetmend.session": session.id, "fleetmend.state": session.state.value}
         try:
-            self._turn(session)
+            with self._span("turn", told):
+                self._turn(session)
         except FenceLost as lost:
             # Another worker has it: nothing more may be changed, the lease included.
             logger.warning("fence lost", extra={"session": session.id, "error": str(lost)})

@@ -129,11 +129,15 @@ def _run(
     if server is not None:  # first: a port that is taken must not end a process that acts already
         address = server.start()
         (ready or (lambda at: say.print(f"console at {at}", markup=False)))(address)
+    if parts.telemetry is not None:
+        parts.telemetry.show(parts.registry)
     threads.start()
     stop.wait()
     if server is not None:
         server.stop()
     threads.stop()
+    if parts.telemetry is not None:
+        parts.telemetry.close()
     if pages is not None:
         pages.close()
     parts.log.close()

@@ -13,6 +13,7 @@ from fleetmend.settings.section import Section
 from fleetmend.settings.simulator import SimulatorSettings
 from fleetmend.settings.store import StoreSettings
 from fleetmend.settings.streams import StreamsSettings, TickSettings
+from fleetmend.settings.telemetry import TelemetrySettings
 
 
 class HealthSettings(Section):
@@ -51,5 +52,7 @@ class Settings(Section):
     """The pages."""
     health: HealthSettings = HealthSettings()
     """Health pages."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """The platform's own traces and figures."""
     simulator: SimulatorSettings = SimulatorSettings()
     """The simulated fleet, for `demo` and `simulate`."""

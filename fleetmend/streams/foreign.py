@@ -1,7 +1,7 @@
 """Topics that somebody else writes and that are none of ours: read from now on, as bytes.
 
 `collectors.otlp` reads an OpenTelemetry Collector's topics this way. Nothing is committed:
-telemetry that is older than a few seconds is of no use to anybody, so every start begins at the end.
+telemetry older than a few seconds is of no use to anybody, so every start begins at the end.
 """
 
 from collections.abc import Sequence
