@@ -72,6 +72,8 @@ class Snapshot:
 
 def read(maps: Maps) -> Snapshot:
     """What the maps hold now. Raises BpfError when they cannot be read."""
+    # Before the sleepers: who has just woken up is then in one of the two at most.
+    stalls = {int(key.value): int(value.count) for key, value in maps.entries("stalls")}
     blocked: dict[int, float] = {}
     for _, value in maps.entries("blocked"):
         since_s = value.since_ns * _NS
@@ -107,7 +109,7 @@ def read(maps: Maps) -> Snapshot:
             )
             for key, value in maps.entries("communicators")
         ),
-        stalls={int(key.value): int(value.count) for key, value in maps.entries("stalls")},
+        stalls=stalls,
         blocked_s=blocked,
         retransmits=maps.total(RETRANSMITS),
         lost=maps.total(LOST_RECORDS) + maps.total(LOST_CALLS),

@@ -1,6 +1,7 @@
 """What the kernel's programs count is what the process did, to the byte."""
 
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping
 
@@ -172,6 +173,35 @@ def test_nccl_calls_count_for_each_communicator_with_its_rank(
         3: (1, True),
     }
     assert {(seen.identity, seen.ranks) for seen in ranks.values()} == {(IDENTITY, 4)}
+
+
+def test_an_uninterruptible_sleep_is_seen_while_it_lasts_and_counted_when_it_was_long(
+    counting: Probes, worker: Worker
+) -> None:
+    worker.out("cuMemAlloc_v2", "out", MIB)  # who never used a GPU is not watched
+    worker("thread", "stall", 20)
+    worker("thread", "stall", 900)  # over the limit of half a second
+
+    eventually(counting, lambda seen: worker.pid in seen.blocked_s)
+    seen = eventually(counting, lambda seen: worker.pid in seen.stalls)
+
+    assert seen.stalls[worker.pid] == 1
+    eventually(counting, lambda seen: worker.pid not in seen.blocked_s)
+
+
+def test_segments_that_are_sent_again_are_counted(counting: Probes) -> None:
+    """A listener whose queue is full drops what asks for a connection."""
+    before = counting.snapshot().retransmits
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        askers = [socket.socket() for _ in range(4)]
+        for asker in askers:
+            asker.setblocking(False)
+            asker.connect_ex(listener.getsockname())
+        eventually(counting, lambda seen: seen.retransmits > before)
+        for asker in askers:
+            asker.close()
 
 
 def test_the_end_of_a_process_is_told_with_its_signal_and_leaves_nothing(
