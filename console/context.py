@@ -18,6 +18,11 @@ from fleetmend.errors import FleetError, StoreError
 from fleetmend.ports.halt import HaltState
 from fleetmend.settings.console import ConsoleRole
 
+UNKNOWN = "unknown"
+"""Who halted, in remediation's words, where no switch could be read."""
+NOT_THERE = "is not there"
+"""How remediation says that a switch has never been made, or is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Console:
@@ -93,10 +98,18 @@ class Frame:
     def __call__(self, *, known: bool) -> dict[str, Any]:
         """`may_look`, `open_count`, `waiting_count`, `halt`, `store_ok`; nothing of it for who is
         not `known` where only those may look."""
-        hidden = {"open_count": 0, "waiting_count": 0, "halt": None, "store_ok": True}
+        hidden = {
+            "halt_words": "",
+            "open_count": 0,
+            "waiting_count": 0,
+            "halt": None,
+            "store_ok": True,
+        }
         if not known and self._deps.settings.read == "login":
             return hidden | {"may_look": False}
-        frame = hidden | {"may_look": True, "halt": self._halt()}
+        halt = self._halt()
+        shown = {"may_look": True, "halt": halt, "halt_words": halted_words(halt)}
+        frame = hidden | shown
         try:
             with self._deps.store.reading() as tx:
                 open_count = tx.incidents.open_count()
@@ -110,6 +123,18 @@ class Frame:
             return self._deps.decisions.halt_state()
         except FleetError:
             return None
+
+
+def halted_words(halt: HaltState | None) -> str:
+    """Who halted and why, after the word `halted`; where no switch says so, what is the matter
+    with it."""
+    if halt is None or not halt.halted:
+        return ""
+    if halt.by not in ("", UNKNOWN):
+        return f" by {halt.by}: {halt.reason}" if halt.reason else f" by {halt.by}"
+    if NOT_THERE in halt.reason:
+        return f", because it was never set up or its switch is lost: {halt.reason}"
+    return f", because its switch does not say: {halt.reason}"
 
 
 def not_found(what: str) -> Problem:

@@ -6,9 +6,11 @@ along. Names of telemetry are made readable by rule (`gpu.sm_clock` -> "GPU SM c
 identifiers themselves are shown as they are.
 """
 
+import re
 from dataclasses import dataclass
 
 from fleetmend.model.audit import AuditVerb
+from fleetmend.model.entities import EntityKind
 from fleetmend.model.events import Witness
 from fleetmend.model.incidents import Abstention, CauseRole, IncidentStatus, Severity
 from fleetmend.model.plans import ActionKind, Effect, SessionState, StepState
@@ -214,3 +216,14 @@ def shorten(text: str, chars_max: int) -> str:
     line = " ".join(text.split())
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"
+
+
+_ENTITY = re.compile(
+    r"\b[a-z0-9][a-z0-9-]*/(?:" + "|".join(kind.value for kind in EntityKind) + r")/(\S+)"
+)
+_SNAKE = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")
+
+
+def prose(text: str) -> str:
+    """A machine's sentence as people read it: entities by their key, codes as words."""
+    return _SNAKE.sub(lambda code: humanise(code[0]).lower(), _ENTITY.sub(r"\1", text))

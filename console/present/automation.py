@@ -47,6 +47,16 @@ REFUSAL: dict[Refusal, str] = {
 }
 
 
+WAIVER: dict[str, str] = {
+    "explained_silence": "its silence is explained by the diagnosis",
+}
+
+
+def waiver_word(name: str) -> str:
+    """Why a guard that would have spoken does not, in words."""
+    return WAIVER.get(name, humanise(name).lower())
+
+
 def refusal_word(refusal: Refusal) -> str:
     """A refusal in words; its own name stands beside it wherever it is shown."""
     return REFUSAL.get(refusal, humanise(refusal.value).lower())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from console.figures import kind_word, name_of, percent
 from console.present.case import IncidentCase
 from console.present.signals import title
-from console.words import ROLE, Word, humanise
+from console.words import ROLE, Word, humanise, prose
 from fleetmend.model.events import event_id
 from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Cause, CauseRole, Evidence
@@ -147,7 +147,7 @@ def argument(ref: str, cause: Cause, evidence: dict[str, Evidence]) -> Argument:
     if found is None:
         return Argument(ref)
     moved = {Direction.UP: " up", Direction.DOWN: " down", Direction.PRESENT: ""}[found.direction]
-    text = found.detail or f"{title(found.symptom)}{moved}"
+    text = prose(found.detail) or f"{title(found.symptom)}{moved}"
     return Argument(
         text if found.entity == cause.entity else f"{name_of(found.entity)}: {text}", ref
     )

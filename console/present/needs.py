@@ -10,7 +10,7 @@ from console.figures import name_of
 from console.present.automation import refusal_word
 from console.present.header import sentence
 from console.present.plan import ask, open_steps
-from console.words import SEVERITY, Word
+from console.words import SEVERITY, Word, prose
 from remediation.service import ComingBack, Need, NeedsPerson
 
 WHY: dict[Need, str] = {
@@ -58,7 +58,7 @@ def need_row(need: NeedsPerson) -> NeedRow:
     incident, plan = need.incident, need.plan
     left = open_steps(plan, need.session) if plan is not None else []
     said = (
-        f"{refusal_word(reason.refusal)} ({reason.detail})"
+        f"{refusal_word(reason.refusal)} ({prose(reason.detail)})"
         if reason.detail
         else refusal_word(reason.refusal)
         for reason in need.reasons

@@ -5,11 +5,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from console.figures import kind_word, name_of, span
-from console.present.automation import automation, refusal_word
+from console.present.automation import automation, refusal_word, waiver_word
 from console.present.case import PlanCase
 from console.present.header import things
 from console.present.signals import title
-from console.words import ACTION, EFFECT, STEP, Word
+from console.words import ACTION, EFFECT, STEP, Word, prose
 from fleetmend.model.plans import (
     ENDED_SESSIONS,
     ActionKind,
@@ -230,9 +230,9 @@ def _step(
         undo=ACTION[step.compensation].lower() if step.compensation else "",
         witnesses=step.witnesses_needed,
         reasons=tuple(
-            ReasonView(r.refusal.value, refusal_word(r.refusal), r.detail) for r in reasons
+            ReasonView(r.refusal.value, refusal_word(r.refusal), prose(r.detail)) for r in reasons
         ),
-        waivers=verdict.waivers if verdict and not started else (),
+        waivers=tuple(map(waiver_word, verdict.waivers)) if verdict and not started else (),
         next=next_,
     )
 

@@ -14,7 +14,7 @@ from console.figures import name_of, percent, quantity
 from console.present.automation import UNDONE_REASON
 from console.present.case import IncidentCase, PlanCase
 from console.present.signals import reading_unit, title
-from console.words import ABSTENTION, WITNESS, humanise
+from console.words import ABSTENTION, WITNESS, humanise, prose, shorten
 from fleetmend.model.audit import AuditVerb
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Witness
@@ -35,6 +35,8 @@ CLAIMS_MAX = 4
 
 
 REFS_MAX = 8
+WHY_CHARS_MAX = 120
+"""Of what a detector knows about why nothing came."""
 _TAKEN = frozenset({StepState.DONE, StepState.COMPENSATED})
 """Steps that fleetmend itself has done, whatever became of them later."""
 _NAME = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b")
@@ -145,7 +147,8 @@ def claim(evidence: Evidence) -> Sentence:
         _ref(evidence.id),
     )
     if name in _STATES:
-        return (entity, _text(f" {_STATES[name]}"), *when, _text("."))
+        why = f" ({shorten(prose(evidence.detail), WHY_CHARS_MAX)})" if evidence.detail else ""
+        return (entity, _text(f" {_STATES[name]}{why}"), *when, _text("."))
     if evidence.direction is Direction.PRESENT:
         by = f" was reported by the {WITNESS[evidence.witness]} on "
         return (Part(PartKind.STRONG, humanise(name)), _text(by), entity, *when, _text("."))

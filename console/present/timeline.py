@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from console.figures import name_of
+from console.figures import clock, name_of, plain, span
 from console.present.automation import refusal_word
 from console.present.case import IncidentCase
-from console.words import ACTION, CHANGE, VERB, Word, humanise, shorten
+from console.words import ACTION, CHANGE, VERB, Word, humanise, prose, shorten
 from fleetmend.model.audit import AuditRecord, AuditVerb
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident
+from fleetmend.model.notifications import DeliveryState
 from fleetmend.model.plans import ActionKind, Effect, Refusal
 
 Detail = dict[str, str | int | float | bool | None]
@@ -87,6 +88,8 @@ def audit_text(record: AuditRecord) -> str:
             return f"{_deed(detail)}: {words or 'admitted'}".lstrip(": ")
         case AuditVerb.NOTIFIED if detail.get("text"):
             return _word(detail, "text")
+        case AuditVerb.NOTIFIED if detail.get("receiver"):
+            return _told_whom(detail)
         case AuditVerb.PLAN_PROPOSED if "version" in detail:
             return f"{_word(detail, 'runbook')}, version {_word(detail, 'version')}"
         case AuditVerb.SESSION_CHANGED:
@@ -94,10 +97,29 @@ def audit_text(record: AuditRecord) -> str:
     if "action" in detail:
         return ": ".join(filter(None, (_deed(detail), _told(detail, _SAID))))
     return ", ".join(
-        f"{key.replace('_', ' ')} {value}"
+        _pair(key, value)
         for key, value in detail.items()
         if key not in _PLUMBING and value not in ("", None)
     )
+
+
+def _pair(key: str, value: str | int | float | bool) -> str:
+    """One detail: moments and spans as such, codes as words."""
+    name = key.removesuffix("_s").removesuffix("_at").replace("_", " ")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if key.endswith("_at_s"):
+            return f"{name} {clock(value)} UTC"
+        if key.endswith("_s"):
+            return f"{name} {span(value)}"
+        return f"{name} {plain(value)}"
+    return f"{key.replace('_', ' ')} {prose(str(value))}"
+
+
+def _told_whom(detail: Detail) -> str:
+    """`log, accepted`; what a receiver said is news only where it did not just take it."""
+    outcome = _word(detail, "outcome")
+    said = _word(detail, "said") if outcome != DeliveryState.ACCEPTED else ""
+    return ", ".join(filter(None, (_word(detail, "receiver"), outcome, said)))
 
 
 def _word(detail: Detail, key: str) -> str:

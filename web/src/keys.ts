@@ -35,6 +35,7 @@ const ACTS: Record<string, () => void> = {
   a: show("dlg-approve"),
   d: show("dlg-deny"),
   u: show("dlg-undo"),
+  h: show("dlg-halt"),
   l: () => void copyLink(document.querySelector("[data-copy-link]")),
 };
 
