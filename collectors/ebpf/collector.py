@@ -13,7 +13,7 @@ from collectors.ebpf.happenings import Happening, Stuck, Value, What, of_failure
 from collectors.ebpf.layout import SXID, XID, Record
 from collectors.ebpf.libbpf import BpfError
 from collectors.ebpf.probes import Probes
-from collectors.ebpf.processes import Process, printable, processes, started_at
+from collectors.ebpf.processes import Finder, Process, printable, started_at
 from collectors.follow import RateCap
 from collectors.signatures import LINE_MAX
 from collectors.sink import Sink
@@ -48,7 +48,7 @@ class EbpfCollector:
         on_xid: Callable[[XidSighting], None] = lambda _sighting: None,
         tells_xids: Callable[[bool], None] = lambda _can_tell: None,
         start: Start = Probes.start,
-        find: Callable[[], list[Process]] = processes,
+        find: Callable[[float], list[Process]] | None = None,
     ) -> None:
         """`on_xid` gets what the driver's tracepoint tells, and `tells_xids` whether it is heard,
         so that a merger waits for it or not; both in this collector's thread. `start`, `find`: the
@@ -59,7 +59,7 @@ class EbpfCollector:
         self._subject = entity_id(cluster, EntityKind.NODE, node)
         self._sink, self._clock = sink, clock
         self._gpus_of, self._on_xid, self._tells_xids = gpus_of, on_xid, tells_xids
-        self._find = find
+        self._find = find or Finder(every_s=settings.scan_s)
         self._start = start
         self._probes: Probes | Reason = Reason(Unavailable.SWITCHED_OFF)
         self._counts = Counts(node=self._subject, place=self._place)
@@ -138,7 +138,7 @@ class EbpfCollector:
     def _scan(self, probes: Probes, now_s: float) -> list[int]:
         """Attach to what came; the processes that have ended without a record of it."""
         self._scanned_s = now_s
-        found = {process.pid: process for process in self._find()}
+        found = {process.pid: process for process in self._find(now_s)}
         probes.follow(found.values())
         seen = probes.snapshot()
         counted = {use.pid for use in seen.uses} | {rank.pid for rank in seen.communicators}

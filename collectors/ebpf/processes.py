@@ -14,6 +14,8 @@ from collectors.ebpf.programs import Library
 _MAPS_BYTES_MAX = 4 << 20
 """Of /proc/<pid>/maps; engines have some 200 KB."""
 _PATH_MAX = 4096
+_AGAIN_S = 30.0
+"""Longest time between two looks at the same process: a library may be loaded late."""
 _NAME = re.compile(r"(libcuda|libnccl)\.so[.0-9]*")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -105,19 +107,59 @@ def _mapped(text: bytes) -> Iterator[tuple[str, int]]:
 
 
 def processes(proc: Path = Path("/proc")) -> list[Process]:
-    """Every process with one of the libraries mapped, by pid."""
-    found = []
-    for entry in os.listdir(proc):
-        if not entry.isdigit():
-            continue
-        pid = int(entry)
-        libraries = libraries_of(pid, proc)
-        started = started_at(pid, proc) if libraries else None
+    """Every process with one of the libraries mapped, by pid: all of them looked at now."""
+    return Finder(every_s=0.0, proc=proc)(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The last look at a process."""
+
+    started: int
+    wait_s: float
+    again_s: float
+    process: Process | None
+
+
+class Finder:
+    """Finds processes again and again. Reading what a process maps takes some 0.2 ms, and a node
+    runs a thousand of them: who is known is looked at ever more rarely, down to `_AGAIN_S`."""
+
+    def __init__(self, *, every_s: float, proc: Path = Path("/proc")) -> None:
+        """`every_s`: seconds from the first look at a process to the second."""
+        self._every_s = every_s
+        self._proc = proc
+        self._looks: dict[int, _Look] = {}
+
+    def __call__(self, now_s: float) -> list[Process]:
+        """Every process with one of the libraries mapped when it was last looked at, by pid.
+        `now_s`: monotonic seconds."""
+        pids = [int(entry) for entry in os.listdir(self._proc) if entry.isdigit()]
+        looks = {pid: look for pid in pids if (look := self._look(pid, now_s))}
+        self._looks = looks
+        found = (look.process for look in looks.values() if look.process is not None)
+        return sorted(found, key=lambda process: process.pid)
+
+    def _look(self, pid: int, now_s: float) -> _Look | None:
+        """The newest look at a process; None when there is no such process any more."""
+        started = started_at(pid, self._proc)
         if started is None:
-            continue
-        try:
-            name = printable((proc / entry / "comm").read_bytes().rstrip(b"\n"))
-        except OSError:
-            continue
-        found.append(Process(pid, started, name, libraries))
-    return sorted(found, key=lambda process: process.pid)
+            return None
+        last, wait_s = self._looks.get(pid), self._every_s
+        if last is not None and last.started == started:
+            if now_s < last.again_s:
+                return last
+            wait_s = min(2 * last.wait_s, max(_AGAIN_S, self._every_s))
+        process = _process(pid, started, self._proc)
+        return _Look(started, wait_s, now_s + wait_s, process)
+
+
+def _process(pid: int, started: int, proc: Path) -> Process | None:
+    libraries = libraries_of(pid, proc)
+    if not libraries:
+        return None
+    try:
+        name = (proc / str(pid) / "comm").read_bytes()
+    except OSError:
+        return None
+    return Process(pid, started, printable(name.rstrip(b"\n")), libraries)

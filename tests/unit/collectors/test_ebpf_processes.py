@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from collectors.ebpf.processes import libraries_of, printable, processes, started_at
+from collectors.ebpf.processes import Finder, libraries_of, printable, processes, started_at
 from collectors.ebpf.programs import Library
 
 
@@ -90,6 +90,24 @@ def test_a_broken_line_or_a_process_that_goes_away_harms_nothing(tmp_path: Path)
 
     assert processes(tmp_path) == []
     assert libraries_of(8, tmp_path) == ()
+
+
+def test_a_library_that_is_loaded_late_is_found_within_half_a_minute(tmp_path: Path) -> None:
+    """Looks become rarer, and another process of the same number is looked at at once."""
+    root = process(tmp_path, 7, [])
+    find = Finder(every_s=5.0, proc=tmp_path)
+    looked = [find(now_s) for now_s in (0.0, 5.0, 15.0, 35.0)]
+    line = f"0-1 r-xp 0 fd:00 {library(root, 'libcuda.so.1')} /lib/libcuda.so.1\n"
+    (tmp_path / "7" / "maps").write_text(line)
+
+    early, late = find(64.0), find(65.0)
+    (tmp_path / "7" / "maps").write_text("")
+    kept = find(66.0)
+    (tmp_path / "7" / "stat").write_text("7 (x) S " + " ".join(str(n) for n in range(104, 153)))
+
+    assert looked == [[], [], [], []]
+    assert (early, [found.pid for found in late], kept) == ([], [7], late)
+    assert find(67.0) == []
 
 
 def test_the_start_is_read_behind_whatever_the_process_calls_itself(tmp_path: Path) -> None:
