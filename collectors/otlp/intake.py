@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from collectors.announce import observed
+from collectors.batches import merge_batches
 from collectors.follow import RateCap
 from collectors.logs import LogEvents, LogLine
 from collectors.naming import Names, Resolve, node_label, pod_alias
@@ -141,6 +142,11 @@ class Intake:
             tally.refused["events_capped"] += capped
             return Taken(capped, "too many events of one kind" if capped else "")
 
+    @property
+    def remembered(self) -> int:
+        """Resources that are remembered between messages."""
+        return len(self._sources)
+
     def announce(self) -> None:
         """State who is listened to."""
         subjects = [rights.subject for rights in self.senders.values()]
@@ -180,7 +186,12 @@ class Intake:
         tally.points += len(points)
         now_s = self._clock.now_s()
         floor_s, counts, refused = self._floor_s(now_s), Counts(), Counter[str]()
-        for resource, rows, histograms in _by_resource(points):
+        changes: list[TopologyChange] = []
+        batches: dict[str, list[SampleBatch]] = {}
+        for at, (resource, rows, histograms) in enumerate(_by_resource(points)):
+            if at >= self._settings.resources_max:
+                refused["resources"] += len(rows) + len(histograms)
+                continue
             attributes = points.tables.resources[resource]
             source = self._source(rights, attributes)
             for time_ns, reading in source.readings(points, rows, histograms, counts):
@@ -190,22 +201,21 @@ class Intake:
                     continue
                 seen = _within(rights, source.normaliser.observe(reading, time_s), refused)
                 tally.samples += len(seen.batch)
-                self._hand_over(seen, rights, attributes)
+                changes += seen.changes
+                batches.setdefault(_place(rights, attributes), []).append(seen.batch)
+        merged = {node: merge_batches(found) for node, found in batches.items()}
+        self._waiting.append(partial(self._send, changes, merged))
         refused.update({name: n for name, n in asdict(counts).items() if n})
         tally.refused.update(refused)
         told = {name: n for name, n in refused.items() if name != "no_value"}
         return Taken(sum(told.values()), " ".join(f"{n}={told[n]}" for n in sorted(told)))
 
-    def _hand_over(self, seen: Observation, rights: Rights, attributes: Mapping[str, str]) -> None:
-        of = rights.settings
-        node = of.node or of.engine or node_label(with_identities(attributes)) or of.name
-        self._waiting.append(partial(self._send, seen.changes, seen.batch, node))
-
-    def _send(self, changes: tuple[TopologyChange, ...], batch: SampleBatch, node: str) -> None:
+    def _send(self, changes: list[TopologyChange], batches: Mapping[str, SampleBatch]) -> None:
         for change in changes:
             self._sink.topology(change)
-        if len(batch):
-            self._sink.samples(batch, node)
+        for node, batch in batches.items():
+            if len(batch):
+                self._sink.samples(batch, node)
 
     def _source(self, rights: Rights, attributes: Mapping[str, str]) -> Source:
         key = rights.settings.name, tuple(sorted(attributes.items()))
@@ -323,6 +333,12 @@ def _by_resource(points: Points) -> list[tuple[int, np.ndarray, list[int]]]:
         (resource, rows.get(resource, np.empty(0, np.intp)), histograms.get(resource, []))
         for resource in dict.fromkeys([*rows, *histograms])
     ]
+
+
+def _place(rights: Rights, attributes: Mapping[str, str]) -> str:
+    """Where samples of a resource belong in the log."""
+    of = rights.settings
+    return of.node or of.engine or node_label(with_identities(attributes)) or of.name
 
 
 def _within(rights: Rights, seen: Observation, refused: Counter[str]) -> Observation:

@@ -157,7 +157,7 @@ def messages(draw: Draw) -> ExportMetricsServiceRequest:
     return request
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(messages(), min_size=1, max_size=2))
 def test_any_message_is_read_as_protobuf_reads_it_at_first_and_again(
     sent: list[ExportMetricsServiceRequest],
@@ -168,7 +168,7 @@ def test_any_message_is_read_as_protobuf_reads_it_at_first_and_again(
         assert rows_of(decoder.decode(body)) == rows_of(walk(body))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(messages(), st.data())
 def test_a_damaged_message_is_read_or_refused_as_protobuf_does_it(
     sent: ExportMetricsServiceRequest, data: st.DataObject

@@ -130,7 +130,8 @@ def test_gzip_is_unpacked(client: httpx.Client, intake: FakeIntake) -> None:
         ({"Content-Encoding": "gzip"}, gzip.compress(bytes(10**7)), 413, "oversize"),
         ({}, bytes(65_537), 413, "oversize"),
         ({}, b"\xff\xff", 400, "unreadable"),
-        ({"Content-Type": "application/json"}, b"[" * 60_000, 400, "unreadable"),
+        ({"Content-Type": "application/json"}, b"[" * 60_000, 413, "oversize"),
+        ({"Content-Type": "application/json"}, b"[" * 8_000, 400, "unreadable"),
         ({"Content-Type": "application/json"}, b'{"resourceMetrics": 3}', 400, "unreadable"),
     ],
 )

@@ -315,6 +315,17 @@ def test_an_engines_line_speaks_for_that_engine_alone(stand: Stand) -> None:
     assert {event.data.get("signature") for event in told} == {"engine_dead"}
 
 
+def test_resources_beyond_the_bound_are_dropped_and_counted(
+    stand: Stand,
+) -> None:
+    request = ExportMetricsServiceRequest()
+    for host in range(4100):
+        one = gauge("system.memory.limit", 1.0, host=f"h{host}")
+        request.resource_metrics.extend(one.resource_metrics)
+    assert stand.send(request, "gateway") == 4
+    assert stand.intake.remembered == 4096
+
+
 def test_a_full_queue_asks_senders_to_come_again_and_takes_nothing(stand: Stand) -> None:
     for at in range(50):
         stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-1", at_s=NOW_S + at / 100))
