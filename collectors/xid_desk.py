@@ -61,6 +61,12 @@ class XidDesk:
                 for address, uuid in uuids.items()
             }
 
+    @property
+    def late(self) -> int:
+        """Sightings of Xids whose event had been sent already."""
+        with self._lock:
+            return self._merger.late
+
     def resolve(self, alias: str) -> EntityId | None:
         """The GPU at `<node>/pci:<address>`: for the follower of the kernel log."""
         with self._lock:

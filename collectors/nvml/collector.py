@@ -21,7 +21,7 @@ from collectors.nvml.watch import Watch
 from collectors.pods import Pods
 from collectors.sink import Sink
 from fleetmend.clock import Clock
-from fleetmend.model.entities import EntityKind, entity_id
+from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.agent import NvmlSettings
 from fleetmend.signals.catalogue import Catalogue, catalogue
@@ -96,6 +96,14 @@ class NvmlCollector:
             self._clock.wait(stop, next_s - now_s)
         self._send()
         self._watch.close()
+
+    def gpus_of(self, pid: int) -> list[EntityId]:
+        """The GPUs on which the driver sees a process; from any thread."""
+        return [
+            entity_id(self._cluster, EntityKind.GPU, uuid)
+            for uuid, rounds in list(self._gpus.items())
+            if any(process.pid == pid for process in rounds.processes)
+        ]
 
     def poll(self) -> None:
         """One round: count what is due to be counted, read, report, send now and then."""

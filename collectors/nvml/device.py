@@ -44,7 +44,8 @@ class GpuRounds:
         self._periods_s = periods_s
         self._due_s = dict.fromkeys(Rate, float("-inf"))
         self._unknown: set[str] = set()
-        self._processes: tuple[GpuProcess, ...] = ()
+        self.processes: tuple[GpuProcess, ...] = ()
+        """Who held memory when that was last asked."""
 
     def forget(self, gpu: Gpu) -> None:
         """A new inventory: ask again for what was not known."""
@@ -73,7 +74,7 @@ class GpuRounds:
                 continue
             rows += answer.rows
             if name == "processes":
-                self._processes = answer.processes
+                self.processes = answer.processes
             for part, failure in answer.failed.items():
                 if part in self._unknown:
                     continue
@@ -82,7 +83,7 @@ class GpuRounds:
                     unknown.append(part)
                 else:
                     failed[part] = failure
-        return Round(tuple(rows), self._processes, failed, tuple(unknown), fatal)
+        return Round(tuple(rows), self.processes, failed, tuple(unknown), fatal)
 
     def _due(self, now_s: float) -> list[str]:
         names: list[str] = []

@@ -36,12 +36,14 @@ class NvmlXids:
         while not stop.is_set():
             if not self._found.is_set():
                 self._desk.alive(XidWitness.NVML, can_tell=False)
-                self._clock.wait(stop, _WAIT_S)
+                self._clock.wait(self._found, _WAIT_S)
             elif not self.step(_WAIT_S):
                 self._clock.wait(stop, _AGAIN_S)
 
     def step(self, wait_s: float) -> bool:
         """Wait once; false when the driver has no events to wait for."""
+        # Before the wait: what is told while it lasts is to be waited for by the others.
+        self._desk.alive(XidWitness.NVML, can_tell=not self.failing)
         try:
             told = self._reader.wait_xid(wait_s)
         except NvmlError as error:
@@ -51,7 +53,6 @@ class NvmlXids:
             self._desk.alive(XidWitness.NVML, can_tell=False)
             return False
         self.failing = ""
-        self._desk.alive(XidWitness.NVML, can_tell=True)
         if told is not None:
             fields = {} if told.instance is None else {"gpu_instance": told.instance}
             line = f"NVML event: Xid {told.xid}"

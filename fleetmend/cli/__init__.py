@@ -7,6 +7,7 @@ import sys
 from fleetmend.cli.app import Exit, run, say
 
 COMMANDS = (
+    "agent",
     "audit",
     "deadletters",
     "demo",

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from fleetmend.settings.ebpf import EbpfSettings
 from fleetmend.settings.section import Section
 
 
@@ -85,6 +86,8 @@ class AgentSettings(Section):
     """GPUs."""
     pods: PodsSettings = PodsSettings()
     """Who owns which process."""
+    ebpf: EbpfSettings = EbpfSettings()
+    """What is counted in the kernel and at the driver API of processes."""
     kernel_log: str = "/dev/kmsg"
     """The kernel log; empty: not read."""
     xid_hold_s: float = Field(default=0.2, ge=0, le=5)

@@ -72,6 +72,7 @@ class SpooledLog:
         self._bytes_max = bytes_max
         self._retry_s = retry_s
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
         self._something = threading.Event()
         self._marked_s: dict[str, float] = {}
         self._log: Log | None = None
@@ -199,12 +200,14 @@ class SpooledLog:
             log.close()
 
     def _reached(self) -> Log:
-        if self._log is None:
-            log = self._open_log()
-            self._counts = {topic: len(log.partitions(topic)) for topic in Topic}
-            self._write_layout()
-            self._log = log
-        return self._log
+        """The log itself, opened at first. Raises StreamError."""
+        with self._opening:
+            if self._log is None:
+                log = self._open_log()
+                self._counts = {topic: len(log.partitions(topic)) for topic in Topic}
+                self._write_layout()
+                self._log = log
+            return self._log
 
     def _batch(self) -> list[Stored]:
         """The next records of both chains, in the order in which they were appended."""
