@@ -21,6 +21,7 @@ from fleetmend.model.notifications import Delivery, DeliveryState, Notification,
 from fleetmend.ports.notifier import Notifier
 from fleetmend.settings.alerting import AlertingSettings, ReceiverSettings
 from fleetmend.store import OutboxRow, Store, Transaction
+from fleetmend.views.names import Names
 
 KIND = "notification"
 """Of alerting's rows in the outbox."""
@@ -39,12 +40,15 @@ class AlertingService:
         *,
         notifiers: Mapping[str, Notifier],
         rng: random.Random,
+        names: Names | None = None,
     ) -> None:
-        """`notifiers` by name, from `channels.build.build_notifiers`; `rng` spreads retries."""
+        """`notifiers` by name, from `channels.build.build_notifiers`; `rng` spreads retries;
+        `names` says what people call an entity, else ids are sent."""
         self._store = store
         self._settings = settings
         self._clock = clock
         self._notifiers = notifiers
+        self._names = names
         self._outcomes = Outcomes(settings, clock, rng)
         # A batch may take as long as this: nobody else takes its rows meanwhile.
         self._hold_s = settings.timeout_s * (settings.batch_max + 1)
@@ -98,13 +102,15 @@ class AlertingService:
         reason = decide(previous, incident, state)
         if not is_sent(reason):
             return reason
-        now_s = self._clock.now_s()
+        now_s, names = self._clock.now_s(), self._names
         notification = Notification(
             id="n-" + event_id(receiver.name, incident.id, incident.version, reason, approval),
             receiver=receiver.name,
             reason=reason,
             incident=incident,
             link=f"{self._settings.console_url}/incidents/{quote(incident.id, safe='')}",
+            title="" if names is None else names.in_text(incident.title),
+            place="" if names is None else names.place_of(incident.entity),
         )
         tx.outbox.put(
             id=notification.id,

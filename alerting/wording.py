@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fleetmend.model.incidents import Evidence, Incident
-from fleetmend.model.notifications import NotifyReason
+from fleetmend.model.notifications import Notification, NotifyReason
 
 TITLE_CHARS_MAX = 300
 DETAIL_CHARS_MAX = 400
@@ -35,10 +35,12 @@ def rfc3339(at_s: float) -> str:
     return stamp.replace("+00:00", "Z")
 
 
-def headline(incident: Incident, reason: NotifyReason) -> str:
-    """One line for a person: `[P1] raised: GPU fell off the bus (demo/gpu/GPU-1)`."""
-    title = " ".join(incident.title[:TITLE_CHARS_MAX].split())
-    return f"[{incident.severity}] {_LEADS.get(reason, '')}{title} ({incident.entity})"
+def headline(notification: Notification) -> str:
+    """One line for a person: `[P1] raised: GPU fell off the bus (node-003/gpu:5, pool chat)`."""
+    incident = notification.incident
+    title = " ".join((notification.title or incident.title)[:TITLE_CHARS_MAX].split())
+    place = " ".join((notification.place or incident.entity).split())
+    return f"[{incident.severity}] {_LEADS.get(notification.reason, '')}{title} ({place})"
 
 
 def brief(incident: Incident) -> dict[str, Any]:

@@ -152,12 +152,11 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     from collectors.kmsg import kernel_log, this_boot
     from collectors.probe.collector import ProbeCollector
     from collectors.probe.load import Loads, LoadTap
-    from collectors.probe.references import References
     from collectors.prometheus import PrometheusCollector
     from fleetmend.following import FleetFollower
     from fleetmend.sinks import ProducerSink
 
-    collectors, cluster = settings.collectors, settings.cluster
+    collectors, cluster, clock = settings.collectors, settings.cluster, parts.clock
     dead_letters = parts.dead_letters()
     follower = FleetFollower(parts.log, dead_letters=dead_letters, clock=parts.clock)
     parts.figures.followers["fleet"] = lambda: follower.losses
@@ -178,14 +177,9 @@ def collecting(parts: Parts) -> list[Service | Loop]:
         )
         found.append(Loop("prometheus", scraper.run))
     if collectors.probe.replicas:
+        rng = random.Random()  # noqa: S311  spreads requests, guards nothing
         probe = ProbeCollector(
-            collectors.probe,
-            cluster=cluster,
-            sink=sink("probe"),
-            clock=parts.clock,
-            rng=random.Random(),  # noqa: S311  spreads requests, guards nothing
-            loads=loads,
-            references=References(Path(collectors.probe.golden.path)),
+            collectors.probe, cluster=cluster, sink=sink("probe"), clock=clock, rng=rng, loads=loads
         )
         found.append(Loop("probe", probe.run))
     for each in collectors.kernel_logs:
@@ -215,12 +209,9 @@ def collecting(parts: Parts) -> list[Service | Loop]:
         from collectors.kube_watch import KubernetesCollector
         from collectors.kubernetes import KubeApi
 
+        kube = collectors.kubernetes
         watch = KubernetesCollector(
-            collectors.kubernetes,
-            cluster=cluster,
-            sink=sink("kubernetes"),
-            clock=parts.clock,
-            api=KubeApi(collectors.kubernetes),
+            kube, cluster=cluster, sink=sink("kubernetes"), clock=clock, api=KubeApi(kube)
         )
         found.append(Loop("kubernetes", watch.run))
     return found
@@ -299,6 +290,7 @@ def mending(parts: Parts) -> list[Service | Loop]:
     from alerting.channels.build import build_notifiers
     from alerting.guard import resolve
     from alerting.service import AlertingService
+    from fleetmend.views.names import Names
     from remediation.actions.catalogue import actions
     from remediation.execute import Executor
     from remediation.intake import Intake
@@ -314,14 +306,15 @@ def mending(parts: Parts) -> list[Service | Loop]:
     settings, clock, store = parts.settings.remediation, parts.clock, parts.stored()
     runbooks = runbooks_of(settings.runbooks)
     notifiers = build_notifiers(parts.settings.alerting, clock, resolve)
+    picture = Picture(settings)
     alerts = AlertingService(
         store,
         parts.settings.alerting,
         clock,
         notifiers=notifiers,
         rng=random.Random(),  # noqa: S311  spreads retries, guards nothing
+        names=Names(lambda: picture.topology, clock),
     )
-    picture = Picture(settings)
     proposals = Proposals(picture.topology, runbooks, notify=alerts.on_incident)
     intake = Intake(
         log=parts.log,

@@ -124,7 +124,7 @@ def _annotations(notification: Notification) -> dict[str, str]:
         "next_check": incident.next_check[:400],
         "reason": notification.reason.value,
         "severity_reason": incident.severity_reason[:400],
-        "summary": headline(incident, notification.reason),
+        "summary": headline(notification),
     }
 
 

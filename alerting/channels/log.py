@@ -15,7 +15,7 @@ def line(notification: Notification) -> bytes:
         {
             "notification": notification.id,
             "reason": notification.reason.value,
-            "summary": headline(incident, notification.reason),
+            "summary": headline(notification),
             "link": notification.link,
             "incident": brief(incident),
         }

@@ -45,7 +45,7 @@ def event(notification: Notification, *, routing_key: str) -> bytes:
     if is_over(incident):
         return as_json(head)
     payload: dict[str, Any] = {
-        "summary": headline(incident, notification.reason)[:SUMMARY_CHARS_MAX],
+        "summary": headline(notification)[:SUMMARY_CHARS_MAX],
         "source": incident.entity[:_FIELD_CHARS_MAX],
         "severity": _SEVERITY[incident.severity],
         "timestamp": rfc3339(incident.opened_at_s),

@@ -37,7 +37,7 @@ def payload(notification: Notification) -> bytes:
             "timestamp": rfc3339(incident.updated_at_s),
             "data": {
                 "reason": notification.reason.value,
-                "summary": headline(incident, notification.reason),
+                "summary": headline(notification),
                 "link": notification.link,
                 "incident": brief(incident),
             },

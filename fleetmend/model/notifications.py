@@ -32,6 +32,11 @@ class Notification:
     incident: Incident
     link: str
     """The console's page of the incident."""
+    title: str = ""
+    """The incident's title with the names that were known when this was written; empty: as it
+    is. Names of engines are gone with their pods, so they are kept here."""
+    place: str = ""
+    """What the incident is on, by name: `node-003/gpu:5, pool chat`; empty: the entity's id."""
 
 
 class DeliveryState(StrEnum):

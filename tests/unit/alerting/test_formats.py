@@ -162,3 +162,10 @@ def test_a_line_of_the_log_is_one_line_of_json() -> None:
 )
 def test_every_moment_has_a_stamp(at_s: float, stamp: str) -> None:
     assert rfc3339(at_s) == stamp
+
+
+def test_people_read_the_names_that_were_known_and_machines_the_ids() -> None:
+    named = replace(notification(), title="GPU fell off", place="node-003/gpu:5, pool chat")
+    body = json.loads(webhook.payload(named))
+    assert body["data"]["summary"] == "[P1] GPU fell off (node-003/gpu:5, pool chat)"
+    assert body["data"]["incident"]["entity"] == "demo/gpu/GPU-1"

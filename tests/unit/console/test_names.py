@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.names import NameBook, short_uuid
+from console.names import NameBook
 from fleetmend.clock import ManualClock
 from fleetmend.model.entities import EntityKind, TopologyChange, TopologyOp, entity_id, key_of
+from fleetmend.views.names import Names, short_uuid
 from tests.unit.console.builder import MADE, NOW_S, gpu
 from tests.unit.console.client import Bench
 from tests.unit.console.fakes import FakeFleet
@@ -50,3 +51,20 @@ def test_no_page_shows_a_whole_uuid_but_in_tooltips(filled: Bench) -> None:
 
 def test_programs_get_whole_ids(filled: Bench) -> None:
     assert key_of(gpu(7, 1)) in filled.client.get(f"/api/v1/incidents/{MADE.hot}").text
+
+
+def test_an_engine_keeps_its_name_when_its_pod_is_gone() -> None:
+    fleet = FakeFleet((("chat", 1),))
+    book, topology = NameBook(fleet, ManualClock()), fleet.topology()
+    pod = entity_id("prod-1", EntityKind.ENGINE, UID)
+    topology.apply(TopologyChange(NOW_S, TopologyOp.ENTITY, pod, attributes={"name": "chat-7"}))
+    assert book.in_text(f"engine {UID}") == "engine chat-7"
+    topology.apply(TopologyChange(NOW_S + 1, TopologyOp.ENTITY_GONE, pod))
+    assert book.in_text(f"engine {UID}") == "engine chat-7"
+
+
+def test_a_single_line_names_the_pool_too() -> None:
+    names = Names(FakeFleet((("chat", 2),)).topology, ManualClock())
+    assert names.place_of(gpu(2, 5)) == "node-2/gpu:5, pool chat"
+    assert names.place_of(entity_id("prod-1", EntityKind.POOL, "chat")) == "chat"
+    assert names.place_of(entity_id("prod-1", EntityKind.GPU, f"GPU-{UID}")) == "GPU-dd6bf9e9"
