@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import threading
+from pathlib import Path
 
 import httpx
 
@@ -46,16 +47,17 @@ class ProbeCollector:
         clock: Clock,
         rng: random.Random,
         loads: Loads,
-        references: References,
+        references: References | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`rng` varies the pauses; `transport`: another way than the network, for tests."""
+        """`rng` varies the pauses; `references`: others than those in the file of the settings;
+        `transport`: another way than the network. Raises BadInput when the file is broken."""
         self._settings = settings
         self._cluster = cluster
         self._sink = sink
         self._clock = clock
         self._loads = loads
-        self._references = references
+        self._references = references or References(Path(settings.golden.path))
         self._transport = transport
         self._replicas = [
             Replica(
@@ -64,7 +66,7 @@ class ProbeCollector:
                 cluster=cluster,
                 clock=clock,
                 rng=rng,
-                references=references,
+                references=self._references,
             )
             for replica in settings.replicas
         ]
