@@ -11,12 +11,13 @@ from console.context import Console, not_found
 from console.figures import kind_word, name_of
 from console.notices import Notice, notice
 from console.present.axis import Axis, axis
-from console.present.case import IncidentCase, read_case
+from console.present.case import IncidentCase, PlanCase, read_case
 from console.present.causes import cause_key, cause_views
 from console.present.evidence import ROWS_SHOWN, Chart, EvidenceView, evidence_view
 from console.present.header import head, touched
 from console.present.needs import by_incident, coming_back_word, need_row
 from console.present.plan import NOTHING_PLANNED, plan_view
+from console.present.stakes import Stakes, stakes
 from console.present.summary import checks, sentences
 from console.present.timeline import SHOWN_MAX, timeline
 from console.problems import Problem
@@ -162,6 +163,7 @@ def _context(console: Console, request: Request, incident_id: str) -> dict[str, 
         "chart_data": chart_data(evidence, axis_view),
         "causes": cause_views(case),
         "plan": plan_view(current, now_s=now_s) if current else None,
+        "stakes": _stakes(console, current),
         "no_plan": NOTHING_PLANNED[not case.incident.causes],
         "other_plans": [plan_view(p, now_s=now_s) for p in others],
         "affected": _affected(case.incident),
@@ -169,6 +171,14 @@ def _context(console: Console, request: Request, incident_id: str) -> dict[str, 
         "items": timeline(case),
         "shown": SHOWN_MAX,
     }
+
+
+def _stakes(console: Console, current: PlanCase | None) -> Stakes | None:
+    """Only while somebody is asked: the fleet is read for it."""
+    fleet = console.deps.fleet
+    if fleet is None or current is None or not current.needs_person:
+        return None
+    return stakes(fleet.now(), current.plan, current.session)
 
 
 def chart_data(evidence: EvidenceView, axis_view: Axis) -> dict[str, Any]:

@@ -167,3 +167,10 @@ def test_the_entities_of_a_row_are_named_by_the_plan(filled: Bench) -> None:
     rows = {row["incident"]: row for row in filled.client.get("/api/v1/waits").json()}
     assert rows[MADE.hot]["decide"]
     assert node(7).rpartition("/")[2] in rows[MADE.hot]["what"]
+
+
+def test_who_approves_sees_what_stands_there_and_what_the_pool_keeps(filled: Bench) -> None:
+    dialog = page(filled, f"/incidents/{MADE.hot}").partition('id="dlg-approve"')[2]
+    words = text(dialog.partition("</dialog>")[0])
+    assert "Stands there 8 GPUs and 0 engines on node-7" in words
+    assert "Afterwards pool chat-h200 keeps 184 of 192 GPUs on nodes in service (96%)" in words
