@@ -4,7 +4,7 @@ So units, entities, MIG instances, aliases and who runs on which GPU are worked 
 for scrapes. Only `collectors.nvml.collector` calls it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,39 +27,43 @@ class GpuReadings:
         self._node = node
         self._pods = pods
         self._table = SeriesTable()
-        self._numbers: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+        self._named: tuple[str, tuple[Gpu, ...]] = ("", ())
+        """What the labels of the table were made from."""
+        self._numbers: dict[tuple[str, str, frozenset[tuple[str, str]]], int] = {}
 
-    def reading(self, rounds: Iterable[tuple[Gpu, Round]], driver: str) -> Reading:
+    def reading(self, rounds: Sequence[tuple[Gpu, Round]], driver: str) -> Reading:
         """The figures of one moment."""
-        if len(self._table) > _SERIES_MAX:
-            self._table, self._numbers = SeriesTable(), {}
+        named = (driver, tuple(gpu for gpu, _ in rounds))
+        if len(self._table) > _SERIES_MAX or named != self._named:
+            self._table, self._numbers, self._named = SeriesTable(), {}, named
         numbers: list[int] = []
         values: list[float] = []
 
-        def add(name: str, labels: dict[str, str], value: float) -> None:
-            key = (name, tuple(labels.items()))
+        def add(name: str, labels: dict[str, str], more: dict[str, str], value: float) -> None:
+            # Who it is about is in the UUID and in what is added to the board's own labels.
+            key = (name, labels["UUID"], frozenset(more.items()))
             number = self._numbers.get(key)
             if number is None:
-                number = self._numbers[key] = self._table.add(name, labels)
+                number = self._numbers[key] = self._table.add(name, labels | more)
             numbers.append(number)
             values.append(value)
 
         for gpu, seen in rounds:
             board = self._labels(gpu, driver)
-            parts = {i.number: board | _instance_labels(i) for i in gpu.instances}
-            tenants = {None: self._tenants(gpu.uuid)} | {
-                i.number: self._tenants(i.uuid) for i in gpu.instances
-            }
+            parts: dict[int | None, dict[str, str]] = {None: {}}
+            parts |= {i.number: _instance_labels(i) for i in gpu.instances}
+            tenants: dict[int | None, list[dict[str, str]]] = {None: self._tenants(gpu.uuid)}
+            tenants |= {i.number: self._tenants(i.uuid) for i in gpu.instances}
             for row in seen.rows:
-                labels = board if row.instance is None else parts.get(row.instance)
-                if labels is None:  # an instance that was made since the inventory
+                part = parts.get(row.instance)
+                if part is None:  # an instance that was made since the inventory
                     continue
                 holders = tenants[row.instance] if row.name == _TENANCY else [{}]
                 for holder in holders:
-                    add(row.name, labels | holder, row.value)
+                    add(row.name, board, part | holder if holder else part, row.value)
             for process in seen.processes:
                 owner = {"pid": str(process.pid), "pod": self._pods.pod_of(process.pid)}
-                add(_PROCESS, {"gpu": board["gpu"], "UUID": gpu.uuid} | owner, process.bytes)
+                add(_PROCESS, {"gpu": board["gpu"], "UUID": gpu.uuid}, owner, process.bytes)
         return Reading(self._table, np.array(numbers, np.int32), np.array(values, np.float64))
 
     def _labels(self, gpu: Gpu, driver: str) -> dict[str, str]:

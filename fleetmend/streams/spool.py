@@ -95,6 +95,12 @@ class SpooledLog:
         return sum(chain.torn_bytes for chain in self._chains.values())
 
     @property
+    def taken(self) -> int:
+        """Number of the last record that was taken; they are numbered from 1."""
+        with self._lock:
+            return self._last
+
+    @property
     def waiting_bytes(self) -> int:
         """Bytes on disk, those included that have been sent and not deleted yet."""
         with self._lock:
