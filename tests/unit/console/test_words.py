@@ -3,11 +3,15 @@
 import pytest
 
 from console.context import halted_words
+from console.present.summary import claim
 from console.present.timeline import audit_text
 from console.words import prose
 from fleetmend.model.audit import AuditRecord, AuditVerb
+from fleetmend.model.events import Witness
+from fleetmend.model.findings import Direction
+from fleetmend.model.incidents import Evidence
 from fleetmend.ports.halt import HaltState
-from tests.unit.console.builder import MADE
+from tests.unit.console.builder import MADE, NOW_S, gpu
 from tests.unit.console.client import Bench
 
 
@@ -81,3 +85,19 @@ def test_a_waived_guard_is_explained_and_not_named(filled: Bench) -> None:
     html = filled.client.get(f"/incidents/{MADE.hot}").text
     assert "its silence is explained by the diagnosis" in html
     assert "explained_silence" not in html.partition('id="timeline"')[0]
+
+
+def test_a_silence_says_what_is_known_of_its_reason() -> None:
+    silence = Evidence(
+        "E1",
+        "f-1",
+        gpu(1, 1),
+        "telemetry_absent",
+        Direction.PRESENT,
+        Witness.SILENCE,
+        NOW_S,
+        1.0,
+        detail="the page is unreadable",
+    )
+    told = "".join(part.text for part in claim(silence))
+    assert "stopped sending telemetry (the page is unreadable)" in told
