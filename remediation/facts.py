@@ -102,6 +102,8 @@ class Facts:
     """Channels by which the plan's cause is known."""
     outside_witnesses: frozenset[Witness] = frozenset()
     """Those of them by which it is known from outside every engine."""
+    cause_score: float = 1.0
+    """How likely the plan's cause is, 0 to 1."""
     under_way: bool = False
     """Part of the step is done already: it was admitted a while ago."""
     provisional: bool = False

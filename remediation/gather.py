@@ -125,6 +125,7 @@ def facts_for(
         witnesses=frozenset(item.witness for item in support),
         outside_witnesses=frozenset(i.witness for i in support if outside_every_engine(i)),
         under_way=asking.under_way,
+        cause_score=cause.score if cause is not None else 0.0,
         provisional=incident.provisional,
         session=asking.session.id,
         owner=_owner(step, reading, books),

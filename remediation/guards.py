@@ -241,6 +241,18 @@ def explains(silence: Silence) -> bool:
     return silence.explained and bool(silence.confirmed_by & CONFIRMS_SILENCE)
 
 
+def cause_doubtful(case: Case) -> Reason | None:
+    """The cause is less likely than all others together, and no person has agreed all the same."""
+    facts, least = case.facts, case.policy.score_min
+    if facts.cause_score >= least:
+        return None
+    approval = facts.approval
+    if approval is not None and approval.granted and facts.at_s < approval.expires_at_s:
+        return None
+    detail = f"the cause has a score of {facts.cause_score:.2f}, {least:.2f} is needed"
+    return Reason(Refusal.CAUSE_DOUBTFUL, detail)
+
+
 GUARDS: tuple[Guard, ...] = (
     halted,
     unknown_target,
@@ -256,6 +268,7 @@ GUARDS: tuple[Guard, ...] = (
     maintenance,
     change_freeze,
     provisional,
+    cause_doubtful,
     witnesses_missing,
     no_outside_witness,
     telemetry_stale,

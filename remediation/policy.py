@@ -65,6 +65,7 @@ class Policy:
     shared_fraction: float = 0.5
     shared_nodes_min: int = 3
     behind_max_s: float = 60.0
+    score_min: float = 0.5
 
     def of_pool(self, pool: str) -> PoolPolicy:
         """The pool's own policy, or the default."""
@@ -98,6 +99,7 @@ def policy_from(settings: RemediationSettings) -> Policy:
         shared_fraction=settings.shared_fraction,
         shared_nodes_min=settings.shared_nodes_min,
         behind_max_s=settings.behind_max_s,
+        score_min=settings.score_min,
     )
 
 

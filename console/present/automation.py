@@ -38,6 +38,7 @@ REFUSAL: dict[Refusal, str] = {
     Refusal.OWNED_BY_OTHER: "somebody else holds the node",
     Refusal.WITNESSES_MISSING: "too few witnesses",
     Refusal.NO_OUTSIDE_WITNESS: "only engines speak for it",
+    Refusal.CAUSE_DOUBTFUL: "the cause is not sure enough",
     Refusal.PROVISIONAL: "not confirmed by a tick yet",
     Refusal.HOSTS_PLATFORM: "the node carries the platform",
     Refusal.MAINTENANCE: "maintenance window",

@@ -118,6 +118,8 @@ class Refusal(StrEnum):
     WITNESSES_MISSING = "witnesses_missing"
     NO_OUTSIDE_WITNESS = "no_outside_witness"
     """Only engines speak for the cause, and the step takes more than an engine."""
+    CAUSE_DOUBTFUL = "cause_doubtful"
+    """Another cause, or none, is likelier than the one that the plan answers."""
     PROVISIONAL = "provisional"
     """Only reversible acts before the tick has confirmed."""
     HOSTS_PLATFORM = "hosts_platform"

@@ -95,6 +95,9 @@ class RemediationSettings(Section):
     power, driver rollout) and its nodes are left alone."""
     shared_nodes_min: int = Field(default=3, ge=2)
     """At least this many nodes must share the symptom: two of a pair prove nothing."""
+    score_min: float = Field(default=0.5, ge=0, le=1)
+    """Score that a cause needs before anything is done about it without a person. 0.5: likelier
+    than all others, and than none, together."""
     behind_max_s: float = Field(default=60.0, gt=0)
     """Seconds that the newest completed diagnosis may lie behind the clock before everything that
     takes capacity away waits: old incidents may be over."""

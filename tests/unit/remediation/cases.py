@@ -128,6 +128,7 @@ SPOILED: dict[Refusal, Case] = {
         witnesses=frozenset({Witness.APPLICATION_LOG, Witness.TELEMETRY}),
         outside_witnesses=frozenset(),
     ),
+    Refusal.CAUSE_DOUBTFUL: _with(cause_score=0.49),
     Refusal.PROVISIONAL: _with(provisional=True),
     Refusal.HOSTS_PLATFORM: _with(hosts_platform="the broker"),
     Refusal.MAINTENANCE: replace(GOOD, policy=replace(POLICY, maintenance=(WINDOW,))),

@@ -164,3 +164,12 @@ def test_a_recommending_pool_does_not_act_even_when_approved() -> None:
     facts = replace(FACTS, autonomy=Autonomy.RECOMMEND, approval=approval())
 
     assert words(ask(replace(GOOD, facts=facts))) == {Refusal.AUTONOMY_RECOMMEND}
+
+
+def test_a_person_who_agrees_takes_the_doubt_upon_them_while_the_approval_holds() -> None:
+    asking = replace(GOOD.facts, cause_score=0.1, autonomy=Autonomy.APPROVE)
+    assert ask(replace(GOOD, facts=replace(asking, approval=approval()))).admitted
+    alone = replace(GOOD.facts, cause_score=0.1)
+    assert words(ask(replace(GOOD, facts=alone))) == {Refusal.CAUSE_DOUBTFUL}
+    just = replace(GOOD.facts, cause_score=0.5)
+    assert ask(replace(GOOD, facts=just)).admitted

@@ -156,6 +156,21 @@ def engines_word(store: Store) -> tuple[Bench, Session]:
     return bench, session
 
 
+def doubted(store: Store) -> tuple[Bench, Session]:
+    """A lost GPU that may just as well be something else."""
+    bench = Bench(store)
+    incident = sample_incident(
+        cause="gpu_fallen_off_bus",
+        entity=gpu_id(0),
+        witnesses=(Witness.KERNEL_LOG, Witness.SILENCE),
+        symptom="xid.79",
+    )
+    (cause, *others) = incident.causes
+    session = bench.happen(replace(incident, causes=(replace(cause, score=0.3), *others)))
+    assert session is not None
+    return bench, session
+
+
 def topology(op: TopologyOp, **attributes: str) -> Callable[[Bench], object]:
     change = TopologyChange(1.0, op, node_id(0), attributes=attributes)
     return lambda bench: bench.picture.change(change)
@@ -189,6 +204,7 @@ SCENES: dict[Refusal, Scene] = {
         plain, prepare=topology(TopologyOp.ENTITY, maintenance="disk swap")
     ),
     Refusal.CHANGE_FREEZE: partial(with_settings, freezes=(FREEZE,)),
+    Refusal.CAUSE_DOUBTFUL: doubted,
     Refusal.PROVISIONAL: partial(plain, prepare=lambda bench: None, provisional=True),
     Refusal.WITNESSES_MISSING: partial(
         plain, prepare=lambda bench: None, witnesses=(Witness.KERNEL_LOG,)
