@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from alerting.channels.pagerduty import dedup_key
 from deploy.parts.kube import KubeCluster
 from fleetmend.clock import SystemClock
 from fleetmend.model.audit import AuditRecord
@@ -329,11 +330,11 @@ def tell(flow: Flow, number: int, *, meanwhile: Callable[[], None] = lambda: Non
     flow.await_("drain", lambda: engines <= set(flow.witness.evictions(201)))
     flow.await_("the budget blocks", lambda: flow.witness.evictions(429)[guard.uid])
     flow.pool.relax()
-    flow.await_("hold", lambda: _is(flow, SessionState.HOLDING))
+    flow.await_("hold", lambda: _is(flow, gpu, SessionState.HOLDING))
     flow.nodes.bring_back(gpu)
     flow.await_("resolution", lambda: _resolved(flow, gpu))
-    flow.await_("given back", lambda: _is(flow, SessionState.DONE))
-    flow.await_("last word", lambda: _last_word(flow))
+    flow.await_("given back", lambda: _is(flow, gpu, SessionState.DONE))
+    flow.await_("last word", lambda: _last_word(flow, gpu))
     return Told(gpu, engines, guard.uid, line_s)
 
 
@@ -348,8 +349,10 @@ def _line_of(incident: Incident) -> str:
     )
 
 
-def _is(flow: Flow, state: SessionState) -> bool:
-    return any(session.state is state for session in flow.sessions())
+def _is(flow: Flow, gpu: Gpu, state: SessionState) -> bool:
+    """A session about this GPU: a worker that is back late may have given rise to others."""
+    about = {incident.id for incident in flow.incidents_of(gpu)}
+    return any(s.state is state for s in flow.sessions() if s.incident in about)
 
 
 def _resolved(flow: Flow, gpu: Gpu) -> bool:
@@ -357,8 +360,11 @@ def _resolved(flow: Flow, gpu: Gpu) -> bool:
     return bool(incidents) and all(i.status is IncidentStatus.RESOLVED for i in incidents)
 
 
-def _last_word(flow: Flow) -> bool:
+def _last_word(flow: Flow, gpu: Gpu) -> bool:
     """Both receivers have heard of the end."""
+    about = {incident.id for incident in flow.incidents_of(gpu)}
     said = [(r.path, r.json()) for r in flow.receiver.received if r.status < 300]
-    closed = any(path == "/pagerduty" and b["event_action"] == "resolve" for path, b in said)
-    return closed and any(path == "/alertmanager" and b["status"] == "resolved" for path, b in said)
+    alerts = [alert for path, b in said if path == "/alertmanager" for alert in b["alerts"]]
+    closed = {b["dedup_key"] for _, b in said if b.get("event_action") == "resolve"}
+    over = {a["labels"]["incident"] for a in alerts if a["status"] == "resolved"}
+    return about <= over and {dedup_key(incident) for incident in about} <= closed
