@@ -105,14 +105,20 @@ class SessionLife(RuleBasedStateMachine):
 
     @invariant()
     def a_touched_cordon_counts_as_taken_and_can_be_undone(self) -> None:
-        touched = (StepState.INTENDED, StepState.DONE, StepState.FOUND_DONE, StepState.FAILED)
+        touched = (
+            StepState.INTENDED,
+            StepState.INTERRUPTED,
+            StepState.DONE,
+            StepState.FOUND_DONE,
+            StepState.FAILED,
+        )
         cordon, drain = self.session.steps[0].state, self.session.steps[1].state
         assert life.has_taken(self.session, PLAN) is (cordon in touched or drain in touched)
         undo = life.to_compensate(PLAN.steps, self.session.steps)
         assert (undo is not None) is (cordon in touched)
 
 
-SessionLife.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+SessionLife.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 TestSessionLife = SessionLife.TestCase
 
 
