@@ -18,7 +18,7 @@ from fleetmend.simulation import simulate
 from simulator.catalogue import CATALOGUE
 
 RESULT = ROOT / "benchmarks" / "results" / "closed_loop.json"
-SECONDS = 450
+SECONDS = 300
 GPUS = 96
 QUIET = {"simulator.faults.speed_up": 0.0, "simulator.faults.deploy_every_s": 0.0}
 

@@ -53,6 +53,8 @@ _LACKING_MOST = 3.5
 detector that misses one misses others as well."""
 _LACKING_DECISIVE = 1.0
 """The same beside a sign that is enough to name the fault."""
+_ANCHORS_MAX = 24
+"""Onsets that are tried for one fault."""
 _OLD_S = 20.0
 """A forbidden sign older than the fault by this is another story."""
 
@@ -82,7 +84,7 @@ def evaluate(scene: Scene, hypothesis: Hypothesis, *, assumed: Explained = NOTHI
     """The gain of one hypothesis."""
     view = outlook(scene, hypothesis)
     onsets_s = {at_s for p in view.present for at_s in (p.seen.onset_s, p.seen.latest_s)}
-    anchors = sorted(onsets_s) or [scene.now_s]
+    anchors = _anchors(onsets_s) or [scene.now_s]
     ranked = [_at_onset(scene, hypothesis, view, anchor, assumed) for anchor in anchors]
     # Of equal gains the earliest onset: `anchors` is ascending and max keeps the first.
     return max(ranked, key=lambda r: round(r.log_odds, 9))
@@ -160,6 +162,16 @@ def rivals_of(first: Ranked, ranked: Sequence[Ranked]) -> list[Ranked]:
             other.hypothesis.fault == first.hypothesis.fault and set(other.supports) == support
         )
     ]
+
+
+def _anchors(onsets_s: Iterable[float]) -> list[float]:
+    """Moments at which the fault may have begun, ascending: of each second the first, and of many
+    seconds some, so that a storm of signs costs no more than a few."""
+    firsts: dict[int, float] = {}
+    for onset_s in sorted(onsets_s):
+        firsts.setdefault(math.floor(onset_s), onset_s)
+    found = list(firsts.values())
+    return found[:: -(-len(found) // _ANCHORS_MAX)] if found else found
 
 
 def _at_onset(
