@@ -117,8 +117,7 @@ def lasting(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> float:
         gain = log_likelihood(scene, seen, 1.0 - weight * expected.strength) - log_likelihood(
             scene, seen, 1.0
         )
-        told = gains.get(expected, 0.0)
-        gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
+        _count(gains, expected, gain)
     return math.log(fault.prior / (1.0 - fault.prior)) + sum(gains.values())
 
 
@@ -164,6 +163,13 @@ def rivals_of(first: Ranked, ranked: Sequence[Ranked]) -> list[Ranked]:
     ]
 
 
+def _count(gains: dict[Expected, float], expected: Expected, gain: float) -> None:
+    """Take in what one place says. The same sign on several entities of one kind is one fact:
+    the GPUs of an engine move together. Where a share must show it, each is asked for itself."""
+    told = gains.get(expected, 0.0)
+    gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
+
+
 def _anchors(onsets_s: Iterable[float]) -> list[float]:
     """Moments at which the fault may have begun, ascending: of each second the first, and of many
     seconds some, so that a storm of signs costs no more than a few."""
@@ -195,13 +201,10 @@ def _at_onset(
         gain = log_likelihood(scene, seen, left * (1.0 - strength)) - log_likelihood(
             scene, seen, left
         )
-        # The same sign on several entities of one kind is one fact: the GPUs of an engine move
-        # together. Where a share of them must show it, each is asked for itself.
-        told = gains.get(expected, 0.0)
         # What another fault shows that this one leads to is explained by it, and speaks for that
         # other fault alone.
         if not expected.consequence:
-            gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
+            _count(gains, expected, gain)
         explains[seen.key] = max(strength, explains.get(seen.key, 0.0))
         if gain > 0.0:
             weights.append((gain, seen.key))

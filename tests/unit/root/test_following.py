@@ -2,7 +2,6 @@
 is named and got over."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,20 +22,7 @@ from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import SPECS, Topic
 from fleetmend.testing import MemoryDeadLetters
 from fleetmend.views.topology import TopologyView
-
-START_S = 1_800_000_000.0
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START_S)
-
-
-@pytest.fixture
-def log(clock: ManualClock) -> Iterator[SqliteLog]:
-    log = SqliteLog(":memory:", clock=clock, partitions=1)
-    yield log
-    log.close()
+from tests.unit.root.conftest import START_S
 
 
 def node(number: int) -> EntityId:

@@ -21,21 +21,8 @@ from fleetmend.streams.runner import StageRunner
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import Topic
 from fleetmend.testing import MemoryDeadLetters, MemorySnapshots
+from tests.unit.root.conftest import START_S
 from tests.unit.streams.toy import ToyStage
-
-START_S = 1_800_000_000.0
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START_S)
-
-
-@pytest.fixture
-def log(clock: ManualClock) -> Iterator[SqliteLog]:
-    log = SqliteLog(":memory:", clock=clock, partitions=1)
-    yield log
-    log.close()
 
 
 @pytest.fixture

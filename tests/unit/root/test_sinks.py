@@ -1,7 +1,6 @@
 """Collectors state their part of the fleet again each day, and change nothing by it."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -22,24 +21,12 @@ from fleetmend.streams.producer import Producer
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import SPECS, Topic
 from fleetmend.testing import MemoryDeadLetters
+from tests.unit.root.conftest import START_S
 
-START_S = 1_800_000_000.0
 NODE = entity_id("lab", EntityKind.NODE, "node-3")
 GPU = entity_id("lab", EntityKind.GPU, "GPU-1")
 OTHER = entity_id("lab", EntityKind.GPU, "GPU-2")
 PART_OF = RelationKind.PART_OF
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(START_S)
-
-
-@pytest.fixture
-def log(clock: ManualClock) -> Iterator[SqliteLog]:
-    log = SqliteLog(":memory:", clock=clock, partitions=1)
-    yield log
-    log.close()
 
 
 class Collector:
