@@ -17,6 +17,7 @@ from deploy.parts.kafka import KafkaBroker, kafka_jars
 
 def main() -> int:
     """Start, wait for Ctrl C, stop in good order; the demonstration's exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="fleetmend-demo-"))
     broker = None

@@ -22,6 +22,9 @@ IDLE_WAIT_S = 0.02
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 WELL_AFTER_S = 30.0
 """A loop that ran for so long before it failed had been well."""
+STOP_S_MAX = 10.0
+"""How long stopping waits for steps under way, all together: every fold goes on from its last
+snapshot, so that nothing is lost by an end in the middle."""
 STUCK_AFTER_S = 30.0
 """A service whose step has not ended for so long is not ready."""
 
@@ -80,15 +83,20 @@ class ServiceThreads:
         """Every service ends after its step."""
         self._stop.set()
 
-    def stop(self, *, timeout_s: float = 10.0) -> None:
-        """Ask all to stop, and wait for them."""
+    def stop(self, *, timeout_s: float = STOP_S_MAX) -> None:
+        """Ask all to stop, and wait for them; whoever is in the middle of a long step is left to
+        end with the process, and named."""
         self.ask_to_stop()
-        self.join(timeout_s=timeout_s)
+        if left := self.join(timeout_s=timeout_s):
+            logger.warning("stopped without waiting further", extra={"services": left})
 
-    def join(self, *, timeout_s: float) -> None:
-        """Wait until all have stopped."""
+    def join(self, *, timeout_s: float) -> list[str]:
+        """Wait until all have stopped, all together no longer than `timeout_s`; the names of those
+        that have not."""
+        deadline_s = self._clock.monotonic_s() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline_s - self._clock.monotonic_s()))
+        return [thread.name for thread in self._threads if thread.is_alive()]
 
     def unready(self) -> list[str]:
         """Why the process is not ready: services that fail or do not return."""

@@ -64,7 +64,15 @@ class Daemon:
         return self.process.pid
 
     def await_ready(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
-        """Poll until `ready()`. Raises PartFailed when the program ends or the time is over."""
+        """Poll until `ready()`. Raises PartFailed when the program ends or the time is over. A part
+        that did not come up, or whose start was interrupted, is ended: nobody holds it yet."""
+        try:
+            self._await(ready, timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await(self, ready: Callable[[], bool], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

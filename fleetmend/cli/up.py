@@ -133,6 +133,7 @@ def _run(
         parts.telemetry.show(parts.registry)
     threads.start()
     stop.wait()
+    threads.ask_to_stop()
     if server is not None:
         server.stop()
     threads.stop()

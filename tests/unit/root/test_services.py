@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from fleetmend.clock import ManualClock
+from fleetmend.clock import ManualClock, SystemClock
 from fleetmend.errors import FleetError
 from fleetmend.services import BACK_OFF_S, WELL_AFTER_S, Loop, Service, ServiceThreads, settle
 
@@ -91,6 +91,34 @@ def test_a_loop_that_had_been_well_is_not_failing_for_ever() -> None:
 
     assert len(runs) == 2
     assert threads.unready() == []
+
+
+def test_stopping_waits_once_for_all_that_are_stuck_and_names_them() -> None:
+    """A minute for six services in long steps is too much for who pressed Ctrl C."""
+    release = threading.Event()
+
+    class Waited(ManualClock):
+        """Half of the time is over at each look."""
+
+        def monotonic_s(self) -> float:
+            self.sleep(0.05)
+            return self.now_s()
+
+    def stuck(_: threading.Event) -> None:
+        release.wait(60)
+
+    clock = Waited()
+    threads = ServiceThreads([Loop(f"loop {n}", stuck) for n in range(40)], clock)
+    threads.start()
+    threads.ask_to_stop()
+    begun_s = SystemClock().monotonic_s()
+
+    left = threads.join(timeout_s=0.1)
+
+    assert SystemClock().monotonic_s() - begun_s < 40 * 0.05, "each thread was given its own time"
+    assert left == [f"loop {n}" for n in range(40)]
+    release.set()
+    assert threads.join(timeout_s=10) == []
 
 
 def test_settling_runs_all_until_none_has_anything_to_do() -> None:
