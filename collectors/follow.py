@@ -14,12 +14,14 @@ from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, event_id
 
 _POLL_S = 0.03
-"""Seconds between looks at the log: a look costs some ten microseconds, and half of this is what
-the express lane waits on average."""
+"""Seconds between looks at a log that does not say when it grows: a look costs some ten
+microseconds, and half of this is what the express lane waits on average."""
 _SLACK_S = 0.5
 """How far a mark stays behind: a record's time is the boot time plus its age, and both round."""
 _MARK_S = 0.5
 """Least event time between two marks: there are as many logs as nodes, and a tick is a second."""
+_WAIT_S = 0.5
+"""Longest wait for a log that does: a stop is heard and a mark goes out as often."""
 _NAME_S = 5.0
 """Seconds that an event about a GPU waits for somebody to say which GPU has this address: after a
 start the log may be read before the first scrape."""
@@ -71,9 +73,11 @@ class LogFollower:
         events: LogEvents,
         per_minute_max: int,
         backlog: Sequence[str] = (),
+        may_be_named: Callable[[], bool] = lambda: True,
     ) -> None:
         """`name` of the collector; `observes`: node or engine whose log it is; `backlog`: lines to
-        read before those of the tail."""
+        read before those of the tail; `may_be_named`: whether an address that nobody bears now may
+        still be named, so that waiting for it makes sense."""
         self._name = name
         self._cluster = cluster
         self._node = node
@@ -83,6 +87,7 @@ class LogFollower:
         self._tail = tail
         self._to_line = to_line
         self._events = events
+        self._may_be_named = may_be_named
         self._cap = RateCap(per_minute_max=per_minute_max)
         self._unread = deque(backlog)
         self._nameless: deque[tuple[float, Event]] = deque()
@@ -98,7 +103,8 @@ class LogFollower:
             self._sink.topology(change)
         while not stop.is_set():
             self.poll()
-            self._clock.wait(stop, _POLL_S)
+            if not self._tail.wait(_WAIT_S):
+                self._clock.wait(stop, _POLL_S)
         self._tail.close()
 
     def poll(self) -> None:
@@ -110,9 +116,10 @@ class LogFollower:
             # Taken before it is sent: a sink that raises has kept what it was given.
             event = self._events.event(self._to_line(self._unread.popleft(), now_s))
             self._lines += 1
-            if event is None or not self._cap.admit(_kind(event), now_s):
+            # By a clock that nobody sets: one set back must not make a full minute last an hour.
+            if event is None or not self._cap.admit(_kind(event), self._clock.monotonic_s()):
                 continue
-            if self._events.nameless(event):
+            if self._events.nameless(event) and self._may_be_named():
                 self._nameless.append((now_s + _NAME_S, event))
             else:
                 self._sink.event(event)
@@ -130,7 +137,7 @@ class LogFollower:
         for _ in range(len(self._nameless)):
             until_s, event = self._nameless.popleft()
             named = self._events.named(event)
-            if now_s < until_s and self._events.nameless(named):
+            if now_s < until_s and self._events.nameless(named) and self._may_be_named():
                 self._nameless.append((until_s, event))
             else:
                 self._sink.event(named)

@@ -53,15 +53,20 @@ class KernelSource:
                     resolve=self._desk.resolve,
                     boot=this_boot(self._clock),
                     per_minute_max=self._per_minute_max,
+                    may_be_named=lambda: not self._desk.learnt,
                 )
                 self._tell("")
-                self._desk.alive(XidWitness.KERNEL_LOG, can_tell=True)
+                self._hears(True)
                 follow.run(stop)
             except BadInput as error:
                 self._tell(str(error))
                 self._clock.wait(stop, _AGAIN_S)
             finally:
-                self._desk.alive(XidWitness.KERNEL_LOG, can_tell=False)
+                self._hears(False)
+
+    def _hears(self, can_tell: bool) -> None:
+        for kind in (EventType.XID, EventType.SXID):
+            self._desk.alive(XidWitness.KERNEL_LOG, kind, can_tell=can_tell)
 
     def _tell(self, failing: str) -> None:
         """An event when the log has become readable or unreadable."""

@@ -4,7 +4,7 @@ The composition root runs one for each kernel log of the settings. The sender of
 it is worth: only facility 0 is the kernel (see `collectors.kernel_lines`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,18 +75,22 @@ def kernel_log(
     per_minute_max: int,
     from_start: bool = False,
     tail: Tail | None = None,
+    may_be_named: Callable[[], bool] = lambda: True,
 ) -> LogFollower:
     """A follower of a kernel log. `resolve`: from `<node>/pci:<address>` to the GPU; `from_start`:
-    also all that the log holds already, instead of the newest of it. Raises BadInput when the log
-    cannot be opened."""
+    also all that the log holds already, instead of the newest of it; `may_be_named`: see
+    `LogFollower`. Raises BadInput when the log cannot be opened."""
+    ahead_s = clock.now_s() - clock.monotonic_s()
 
     def to_line(text: str, now_s: float) -> LogLine:
         kernel = parse_kernel_line(text)
         at_s, identity = now_s, ""
         if kernel.since_boot_s is not None:
             # Number and age, not the time, make the record itself: the time of the boot is worked
-            # out anew at each start. A clock that was set must not put it into the future.
-            at_s = min(now_s, boot.at_s + kernel.since_boot_s)
+            # out anew at each start. A clock that was set moves the boot with it: other witnesses
+            # of the same moment tell it by the new time.
+            set_s = clock.now_s() - clock.monotonic_s() - ahead_s
+            at_s = min(now_s, boot.at_s + kernel.since_boot_s + set_s)
             identity = f"{boot.id} {kernel.sequence} {kernel.since_boot_s}"
         witness = kernel.witness(untold=Witness(settings.untold))
         return LogLine(at_s, settings.node, Channel.KERNEL, kernel.text, witness, identity=identity)
@@ -110,4 +114,5 @@ def kernel_log(
         to_line=to_line,
         events=LogEvents(cluster=cluster, resolve=resolve),
         per_minute_max=per_minute_max,
+        may_be_named=may_be_named,
     )

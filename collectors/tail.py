@@ -1,9 +1,11 @@
 """Following a growing log: a file through rotation and truncation, or the kernel's own device.
 
-Called by `collectors.kmsg`. A poll never waits and never reads more than its bound.
+Called by `collectors.kmsg`. A poll never waits and never reads more than its bound; `wait` waits
+until the kernel says that there is more, where it does.
 """
 
 import os
+import select
 import stat
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +25,11 @@ class Tail(Protocol):
 
     def poll(self) -> list[str]:
         """The lines that came since the last poll. Raises BadInput when it cannot be read."""
+        ...
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until there is more or the time has passed. False, at once, for a log that tells
+        nobody when it grows."""
         ...
 
     def close(self) -> None:
@@ -93,6 +100,10 @@ class FileTail:
                 lines += self._read()
         return lines
 
+    def wait(self, timeout_s: float) -> bool:
+        """A file does not say when it grows, and may be replaced."""
+        return False
+
     def close(self) -> None:
         """Let go of the file."""
         if self._descriptor is not None:
@@ -135,7 +146,7 @@ class FileTail:
 
 
 class KmsgTail:
-    """The kernel log device: one record a read, and no waiting."""
+    """The kernel log device, or what stands in for it: one record a read."""
 
     def __init__(self, path: Path, *, from_start: bool) -> None:
         self._path = path
@@ -147,6 +158,11 @@ class KmsgTail:
             raise BadInput(error.strerror or str(error), where=str(path)) from error
         self.overwritten = 0
         """Times that records were lost because the kernel overwrote them first."""
+        self._ended = False
+        """Whether the last read found an end: a stand-in whose writer is gone, which would be
+        readable for ever."""
+        self._more = select.poll()
+        self._more.register(self._descriptor, select.POLLIN)
 
     def poll(self) -> list[str]:
         """The records that came since the last poll."""
@@ -162,11 +178,19 @@ class KmsgTail:
                 continue
             except OSError as error:
                 raise BadInput(error.strerror or str(error), where=str(self._path)) from error
-            if not record:
+            self._ended = not record
+            if self._ended:
                 break
             size += len(record)
             records.append(record.decode("utf-8", "replace").rstrip("\n"))
         return records
+
+    def wait(self, timeout_s: float) -> bool:
+        """The kernel wakes who waits for its log."""
+        if self._ended:
+            return False
+        self._more.poll(timeout_s * 1000)
+        return True
 
     def close(self) -> None:
         """Let go of the device."""

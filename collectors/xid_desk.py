@@ -1,8 +1,8 @@
 """Where all sightings of Xids on a node come in, from any thread, and one event each goes out.
 
-`fleetmend agent` runs it. Sources call `take` (the eBPF collector for the driver's tracepoint,
+`fleetmend agent` runs it. Sources call `take` (the eBPF collector for the driver's tracepoints,
 `collectors.nvml.xids` for NVML's events) or write to a `KernelDoor`, which is a sink for the
-follower of the kernel log.
+follower of the kernel log. Waits are measured by the monotonic clock, marks are event time.
 """
 
 import threading
@@ -38,6 +38,8 @@ class XidDesk:
     ) -> None:
         """`per_minute_max`: of one Xid; more are dropped and counted."""
         self.dropped = 0
+        self.learnt = False
+        """Whether somebody has looked for GPUs: an address without a name will get none soon."""
         self._cluster = cluster
         self._node = node
         self._hold_s = hold_s
@@ -53,6 +55,7 @@ class XidDesk:
     def learn(self, uuids: Mapping[str, str]) -> None:
         """PCI address to UUID, of every GPU of the node."""
         with self._lock:
+            self.learnt = True
             self._merger.learn(uuids)
             self._gpus = {
                 pci_alias(self._node, pci_address(address)): entity_id(
@@ -72,16 +75,24 @@ class XidDesk:
         with self._lock:
             return self._gpus.get(alias)
 
-    def alive(self, witness: XidWitness, *, can_tell: bool) -> None:
+    def alive(
+        self, witness: XidWitness, kind: EventType = EventType.XID, *, can_tell: bool
+    ) -> None:
         """Say whether a witness is there, so that it is waited for."""
         with self._lock:
-            self._merger.alive(witness, can_tell=can_tell)
+            self._merger.alive(witness, kind, can_tell=can_tell)
+
+    def witnesses(self, kind: EventType) -> frozenset[XidWitness]:
+        """Who is waited for."""
+        with self._lock:
+            return self._merger.witnesses(kind)
 
     def take(self, sighting: XidSighting) -> None:
         """A sighting, as it was made. Raises StreamError when the sink does."""
-        now_s = self._clock.now_s()
+        now_s = self._clock.monotonic_s()
+        kind = f"{sighting.kind} {sighting.xid} {sighting.witness}"
         with self._lock:
-            if not self._cap.admit(f"{sighting.xid} {sighting.witness}", now_s):
+            if not self._cap.admit(kind, now_s):
                 self.dropped += 1
                 return
             events = self._merger.take(sighting, now_s)
@@ -99,12 +110,13 @@ class XidDesk:
 
     def poll(self) -> float:
         """Send what is due; seconds until there may be more."""
-        now_s = self._clock.now_s()
+        now_s = self._clock.monotonic_s()
         with self._lock:
             events = self._merger.due(now_s)
             since_s, oldest_s = self._merger.waiting_since_s, self._merger.oldest_s
         self._send(events)
-        mark_s = min(now_s - _SLACK_S, float("inf") if oldest_s is None else oldest_s)
+        promised_s = self._clock.now_s() - _SLACK_S
+        mark_s = min(promised_s, float("inf") if oldest_s is None else oldest_s)
         if mark_s - self._marked_s >= _MARK_S:
             self._marked_s = mark_s
             self._sink.mark(mark_s)
@@ -115,8 +127,13 @@ class XidDesk:
             self._sink.event(event)
 
 
+_NUMBERS = {EventType.XID: "xid", EventType.SXID: "sxid"}
+"""The field of an event that holds the number of the error."""
+
+
 class KernelDoor:
-    """A sink for the follower of the kernel log: its Xids go to the desk, the rest passes."""
+    """A sink for the follower of the kernel log: its Xids and SXids go to the desk, the rest
+    passes."""
 
     def __init__(self, sink: Sink, desk: XidDesk) -> None:
         self._sink = sink
@@ -127,16 +144,26 @@ class KernelDoor:
         self._sink.samples(batch, node)
 
     def event(self, event: Event) -> None:
-        """An Xid becomes a sighting; every other event passes."""
-        if event.type is not EventType.XID or not isinstance(event.data.get("xid"), int):
+        """An Xid or SXid becomes a sighting; every other event passes."""
+        number = _NUMBERS.get(event.type, "")
+        if not isinstance(event.data.get(number), int):
             self._sink.event(event)
             return
         told = dict(event.data)
-        line, pci, xid = str(told.pop("line", "")), str(told.get("pci", "")), int(told.pop("xid"))
+        line, pci, xid = str(told.pop("line", "")), str(told.get("pci", "")), int(told.pop(number))
         forged = told.pop("witness", "") != Witness.KERNEL_LOG.value
         witness = XidWitness.APPLICATION_LOG if forged else XidWitness.KERNEL_LOG
         self._desk.take(
-            XidSighting(pci, xid, event.time_s, witness, line=line, fields=told, identity=event.id)
+            XidSighting(
+                pci,
+                xid,
+                event.time_s,
+                witness,
+                line=line,
+                fields=told,
+                identity=event.id,
+                kind=event.type,
+            )
         )
 
     def topology(self, change: TopologyChange) -> None:

@@ -4,14 +4,15 @@ The node agent runs one; on a machine that allows no programs it says so and doe
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from collectors.announce import observed
 from collectors.ebpf.availability import Reason, Unavailable
 from collectors.ebpf.counts import Counts
 from collectors.ebpf.happenings import Happening, Stuck, Value, What, of_failures, of_record
-from collectors.ebpf.layout import SXID, XID, Record
+from collectors.ebpf.layout import XID, Record
 from collectors.ebpf.libbpf import BpfError
+from collectors.ebpf.listener import Listener
 from collectors.ebpf.probes import Probes
 from collectors.ebpf.processes import Finder, Process, printable, started_at
 from collectors.follow import RateCap
@@ -27,6 +28,8 @@ from fleetmend.settings.ebpf import EbpfSettings
 GpusOf = Callable[[int], Sequence[EntityId]]
 """The GPUs on which NVML sees this process."""
 Start = Callable[[EbpfSettings], Probes | Reason]
+Hears = Callable[[EventType, bool], None]
+"""Told whether the driver's tracepoint for XID or SXID is heard."""
 
 _HEARTBEAT_S = 10.0
 _PER_MINUTE_MAX = 600
@@ -46,22 +49,23 @@ class EbpfCollector:
         clock: Clock,
         gpus_of: GpusOf = lambda _pid: (),
         on_xid: Callable[[XidSighting], None] = lambda _sighting: None,
-        tells_xids: Callable[[bool], None] = lambda _can_tell: None,
+        hears: Hears = lambda _kind, _can_tell: None,
         start: Start = Probes.start,
         find: Callable[[float], list[Process]] | None = None,
     ) -> None:
-        """`on_xid` gets what the driver's tracepoint tells, and `tells_xids` whether it is heard,
-        so that a merger waits for it or not; both in this collector's thread. `start`, `find`: the
-        kernel and the processes, which tests replace."""
+        """`on_xid` gets what the driver's tracepoints tell, as it happens and in a thread of its
+        own; `hears` whether they are heard, so that a merger waits for them or not. `start`,
+        `find`: the kernel and the processes, which tests replace."""
         self._settings = settings
         self._name = f"ebpf-{node}"
         self._cluster, self._node = cluster, node
         self._subject = entity_id(cluster, EntityKind.NODE, node)
         self._sink, self._clock = sink, clock
-        self._gpus_of, self._on_xid, self._tells_xids = gpus_of, on_xid, tells_xids
+        self._gpus_of, self._on_xid, self._hears = gpus_of, on_xid, hears
         self._find = find or Finder(every_s=settings.scan_s)
         self._start = start
         self._probes: Probes | Reason = Reason(Unavailable.SWITCHED_OFF)
+        self._listener: Listener | None = None
         self._counts = Counts(node=self._subject, place=self._place)
         self._stuck = Stuck(after_s=settings.wait_stuck_s)
         self._cap = RateCap(per_minute_max=_PER_MINUTE_MAX)
@@ -83,14 +87,21 @@ class EbpfCollector:
 
     def open(self) -> None:
         """Load and attach what the machine allows."""
-        self._probes = self._start(self._settings)
-        self._tells_xids(isinstance(self._probes, Probes) and self._probes.tells_xids)
+        self._probes = started = self._start(self._settings)
+        if isinstance(started, Probes):
+            self._listener = Listener(started.ring, report=self._report)
+            self._hears(EventType.XID, started.tells_xids)
+            self._hears(EventType.SXID, started.tells_sxids)
         for change in observed(self._cluster, self._name, [self._subject], self._clock.now_s()):
             self._sink.topology(change)
 
     def close(self) -> int:
         """Detach and unload; the number of links that would not go."""
-        self._tells_xids(False)
+        for kind in (EventType.XID, EventType.SXID):
+            self._hears(kind, False)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         probes, self._probes = self._probes, Reason(Unavailable.SWITCHED_OFF)
         return probes.close() if isinstance(probes, Probes) else 0
 
@@ -120,7 +131,7 @@ class EbpfCollector:
     ) -> tuple[list[tuple[float, str, str, float]], list[Event]]:
         now_s = self._clock.monotonic_s()
         gone = self._scan(probes, now_s) if now_s - self._scanned_s >= self._settings.scan_s else []
-        records = probes.records()
+        records = [] if self._listener is None else self._listener.take()
         seen = probes.snapshot()  # after the records: what ended has its last counts in it
         happened = [happening for record in records if (happening := of_record(record))]
         gone = [*gone, *(h.pid for h in happened if h.what is What.EXIT)]
@@ -128,7 +139,6 @@ class EbpfCollector:
         happened += of_failures(failures, now_s)
         happened += self._stuck.changes(seen, now_s)
         events = [self._event(happening, at_s, now_s) for happening in happened]
-        events += self._reports(records, at_s, now_s)
         probes.sweep(gone)
         self._counts.forget(gone)
         for pid in gone:
@@ -175,28 +185,21 @@ class EbpfCollector:
             data,
         )
 
-    def _reports(self, records: Iterable[Record], at_s: float, now_s: float) -> list[Event]:
-        """Xids go to whoever merges them; SXids, which nobody else tells so, are events."""
-        events = []
-        for record in records:
-            time_s = max(self._marked_s, min(at_s, at_s - (now_s - record.at_ns * 1e-9)))
-            pci, line = printable(record.name), printable(record.text, LINE_MAX)
-            if record.kind == XID:
-                identity = f"tracepoint {record.at_ns}"
-                sighting = XidSighting(
-                    pci, record.code, time_s, XidWitness.TRACEPOINT, line=line, identity=identity
-                )
-                self._on_xid(sighting)
-            elif record.kind == SXID:
-                data: dict[str, Value] = {
-                    "sxid": record.code,
-                    "pci": pci,
-                    "witness": Witness.DRIVER_EVENT.value,
-                    "line": line,
-                }
-                parts = ("sxid", record.at_ns, record.code)
-                events.append(self._made(EventType.SXID, parts, time_s, self._subject, data))
-        return events
+    def _report(self, record: Record) -> None:
+        """An Xid or SXid, to whoever merges what several tell. The kernel's clock is turned into
+        the event's time."""
+        age_s = max(0.0, self._clock.monotonic_s() - record.at_ns * 1e-9)
+        self._on_xid(
+            XidSighting(
+                printable(record.name),
+                record.code,
+                self._clock.now_s() - age_s,
+                XidWitness.TRACEPOINT,
+                line=printable(record.text, LINE_MAX),
+                identity=f"tracepoint {record.at_ns}",
+                kind=EventType.XID if record.kind == XID else EventType.SXID,
+            )
+        )
 
     def _beat(self, at_s: float) -> None:
         """Say what is loaded: at once when it changed, else now and then."""
@@ -205,7 +208,8 @@ class EbpfCollector:
             return
         self._told, self._beat_s = state, at_s
         subject = entity_id(self._cluster, EntityKind.COLLECTOR, self._name)
-        data = {**state, "dropped": self._cap.dropped}
+        dropped = self._cap.dropped + (self._listener.dropped if self._listener is not None else 0)
+        data = {**state, "dropped": dropped}
         self._sink.event(self._made(EventType.HEARTBEAT, (repr(at_s),), at_s, subject, data))
 
     def _state(self) -> dict[str, Value]:

@@ -38,6 +38,7 @@ _FUNCTIONS: tuple[tuple[str, list[type], type | None], ...] = (
     ("libbpf_num_possible_cpus", [], c.c_int),
     ("libbpf_set_print", [_P], _P),
     ("ring_buffer__new", [c.c_int, _P, _P, _P], _P),
+    ("ring_buffer__epoll_fd", [_P], c.c_int),
     ("ring_buffer__consume", [_P], c.c_int),
     ("ring_buffer__free", [_P], None),
 )

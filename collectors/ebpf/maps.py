@@ -71,7 +71,7 @@ _BOUNDS = {"live": 131_072, "current_device": 32_768}
 
 
 class Records:
-    """What happened, in order."""
+    """What happened, in order. `take` is for one thread at a time."""
 
     def __init__(self, lib: Libbpf, fd: int) -> None:
         self._lib = lib
@@ -79,6 +79,8 @@ class Records:
         kind = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_size_t)
         self._callback = kind(self._take)  # kept as long as the ring is
         self._ring = lib.pointer("ring_buffer__new", fd, self._callback, None, None)
+        self.fd = lib.call("ring_buffer__epoll_fd", self._ring)
+        """Readable while there are records."""
 
     def _take(self, _context: int, data: int, size: int) -> int:
         if size >= c.sizeof(Record):

@@ -13,7 +13,7 @@ from collectors.ebpf.layout import MAPS, Record
 from collectors.ebpf.libbpf import BpfError, libbpf
 from collectors.ebpf.links import Attached, Links
 from collectors.ebpf.loaded import Loaded, Refuse, load
-from collectors.ebpf.maps import Maps
+from collectors.ebpf.maps import Maps, Records
 from collectors.ebpf.processes import Inode, MappedLibrary, Process, library_at
 from collectors.ebpf.programs import OFF_BY_DEFAULT, PROGRAMS, Group
 from collectors.ebpf.snapshot import Snapshot, read
@@ -109,9 +109,22 @@ class Probes:
     @property
     def tells_xids(self) -> bool:
         """Whether the driver's tracepoint for Xids is attached."""
-        program = PROGRAMS[Group.XID].kernel[0]
+        return self._attached(Group.XID)
+
+    @property
+    def tells_sxids(self) -> bool:
+        """Whether the one for errors of switches is."""
+        return self._attached(Group.SXID)
+
+    def _attached(self, group: Group) -> bool:
+        program = PROGRAMS[group].kernel[0]
         lost = program in self._kernel.absent or program in self._kernel.failed
-        return Group.XID in self._loaded.objects and not lost
+        return group in self._loaded.objects and not lost
+
+    @property
+    def ring(self) -> Records:
+        """What happens, for a listener."""
+        return self._records
 
     def follow(self, found: Iterable[Process]) -> None:
         """Attach to the libraries of these processes and of the settings, and let go of files that

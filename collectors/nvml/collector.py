@@ -32,7 +32,8 @@ _REPORT_S = 60.0
 _EARLY_S = 0.05
 """Rounds do not begin at the same millisecond."""
 Learn = Callable[[Sequence[Gpu]], None]
-"""Told of the GPUs whenever they were counted: PCI addresses become names."""
+"""Told of the GPUs whenever they were counted, also where there are none: PCI addresses become
+names, or nobody waits for them any more."""
 
 
 @dataclass(slots=True)
@@ -131,10 +132,9 @@ class NvmlCollector:
         except NvmlError as error:
             # What was counted before is still read: one GPU that is gone must not end the others.
             found, failure, text = (), error.failure, str(error)
-        if found or failure is NvmlFailure.NO_GPU:
-            # A GPU that no longer answers to its name is still asked, so that it is named.
-            self._gpus |= {gpu.uuid: self._rounds_of(gpu) for gpu in found}
-            self._learn([rounds.gpu for rounds in self._gpus.values()])
+        # A GPU that no longer answers to its name is still asked, so that it is named.
+        self._gpus |= {gpu.uuid: self._rounds_of(gpu) for gpu in found}
+        self._learn([rounds.gpu for rounds in self._gpus.values()])
         if found:
             self.found.set()
         elif not self._gpus:

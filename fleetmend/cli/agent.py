@@ -16,7 +16,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from collectors.ebpf.collector import EbpfCollector
+from collectors.ebpf.collector import EbpfCollector, Start
+from collectors.ebpf.probes import Probes
 from collectors.kernel_source import KernelSource
 from collectors.nvml.collector import NvmlCollector
 from collectors.nvml.library import NvmlLibrary
@@ -25,6 +26,7 @@ from collectors.nvml.xids import NvmlXids
 from collectors.pods import Pods
 from collectors.sink import Sink
 from collectors.xid_desk import XidDesk
+from collectors.xid_merge import XidWitness
 from fleetmend.cli.agent_sink import AgentSink, Promises
 from fleetmend.cli.app import app, say
 from fleetmend.cli.settings import ConfigOption, load
@@ -74,12 +76,16 @@ class AgentParts:
     node: str
     clock: Clock
     spool: SpooledLog
+    desk: XidDesk
     services: tuple[Service | Loop, ...]
     producer: Producer
 
 
-def make(settings: Settings, clock: Clock, *, reader: GpuReader) -> AgentParts:
-    """Every service of an agent. Raises StreamError for a spool that cannot be used."""
+def make(
+    settings: Settings, clock: Clock, *, reader: GpuReader, start: Start = Probes.start
+) -> AgentParts:
+    """Every service of an agent. `start` loads the kernel's programs. Raises StreamError for a
+    spool that cannot be used."""
     agent, cluster = settings.agent, settings.cluster
     node = agent.node or os.environ.get("NODE_NAME", "") or socket.gethostname()
     spool = SpooledLog(
@@ -138,6 +144,8 @@ def make(settings: Settings, clock: Clock, *, reader: GpuReader) -> AgentParts:
         xids = NvmlXids(reader, found=gpus.found, desk=desk, clock=clock)
         found += [Loop("nvml", gpus.run), Loop("nvml-xid", xids.run)]
         failed = partial(getattr, gpus, "calls_failed")
+    else:
+        desk.learn({})  # nobody will ever say which GPU has an address
     if agent.ebpf.enabled:
         programs = EbpfCollector(
             agent.ebpf,
@@ -147,6 +155,8 @@ def make(settings: Settings, clock: Clock, *, reader: GpuReader) -> AgentParts:
             clock=clock,
             gpus_of=(lambda _pid: ()) if gpus is None else gpus.gpus_of,
             on_xid=desk.take,
+            start=start,
+            hears=lambda kind, can: desk.alive(XidWitness.TRACEPOINT, kind, can_tell=can),
         )
         found.append(Loop("ebpf", programs.run))
     beat = Heartbeat(
@@ -154,7 +164,7 @@ def make(settings: Settings, clock: Clock, *, reader: GpuReader) -> AgentParts:
     )
     found.append(Loop("agent", partial(beat.run, clock)))
     found.append(Loop("marks", partial(mark, producer, promises, clock)))
-    return AgentParts(node, clock, spool, tuple(found), producer)
+    return AgentParts(node, clock, spool, desk, tuple(found), producer)
 
 
 def mark(producer: Producer, promises: Promises, clock: Clock, stop: threading.Event) -> None:
@@ -236,6 +246,7 @@ class Heartbeat:
                 "spool_dropped_events": self._spool.dropped["events"],
                 "spool_torn_bytes": self._spool.torn_bytes,
                 "log_away": self._spool.away,
+                "xid_witnesses": " ".join(sorted(self._desk.witnesses(EventType.XID))),
                 "xids_late": self._desk.late,
                 "xids_dropped": self._desk.dropped,
                 "calls_failed": self._failed(),

@@ -1,5 +1,6 @@
 /* A stand-in for libnvidia-ml.so.1 with the calls that the agent makes and values that tests set.
  * Layouts are those of nvml.h, as the vendor's binding declares them. */
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
@@ -20,8 +21,10 @@ static int count = 2, init_code = 0, lost[GPUS], mig[GPUS], no_gpm[GPUS], proces
 static volatile int hung[GPUS];
 static unsigned ticks = 0;
 static unsigned long calls = 0;
-static volatile int xid_gpu = -1;
-static volatile unsigned long long xid_number = 0;
+static int xid_gpu = -1;
+static unsigned long long xid_number = 0;
+static pthread_mutex_t xid_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t xid_came = PTHREAD_COND_INITIALIZER;
 
 void standin_reset(int gpus) {
     count = gpus; init_code = 0; ticks = 0; calls = 0; xid_gpu = -1;
@@ -37,7 +40,12 @@ void standin_hang(int gpu, int on) { hung[gpu] = on; }
 void standin_mig(int gpu) { mig[gpu] = 1; }
 void standin_no_gpm(int gpu) { no_gpm[gpu] = 1; }
 void standin_processes(int gpu, int many) { processes[gpu] = many; }
-void standin_xid(int gpu, unsigned long long number) { xid_number = number; xid_gpu = gpu; }
+void standin_xid(int gpu, unsigned long long number) {
+    pthread_mutex_lock(&xid_lock);
+    xid_number = number; xid_gpu = gpu;
+    pthread_cond_broadcast(&xid_came);
+    pthread_mutex_unlock(&xid_lock);
+}
 unsigned long standin_calls(void) { return calls; }
 
 static int touch(dev *d) {
@@ -213,15 +221,20 @@ int nvmlDeviceRegisterEvents(dev *d, unsigned long long kinds, void *set) {
 }
 typedef struct { dev *device; unsigned long long type, data; unsigned gi, ci; } event;
 int nvmlEventSetWait_v2(void *set, event *e, unsigned timeout_ms) {
-    struct timespec nap = {0, 1000000};
+    struct timespec until;
+    int result = TIMEOUT, waited = 0;
     (void)set;
-    for (unsigned waited = 0; waited <= timeout_ms; waited++) {
-        if (xid_gpu >= 0) {
-            e->device = &boards[xid_gpu]; e->type = 8; e->data = xid_number;
-            e->gi = e->ci = 0xFFFFFFFFu; xid_gpu = -1;
-            return OK;
-        }
-        nanosleep(&nap, 0);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&xid_lock); /* asleep, as in the driver: a wait costs nothing */
+    while (xid_gpu < 0 && !waited) waited = pthread_cond_timedwait(&xid_came, &xid_lock, &until);
+    if (xid_gpu >= 0) {
+        e->device = &boards[xid_gpu]; e->type = 8; e->data = xid_number;
+        e->gi = e->ci = 0xFFFFFFFFu; xid_gpu = -1;
+        result = OK;
     }
-    return TIMEOUT;
+    pthread_mutex_unlock(&xid_lock);
+    return result;
 }

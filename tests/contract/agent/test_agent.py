@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from collectors.ebpf.collector import Start
+from collectors.ebpf.probes import Probes
 from collectors.nvml.library import NvmlLibrary
 from collectors.nvml.port import GpuReader
 from fleetmend.cli.agent import AgentParts, make, run
@@ -73,9 +75,9 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running(made: Settings, reader: GpuReader) -> Iterator[AgentParts]:
+def running(made: Settings, reader: GpuReader, start: Start = Probes.start) -> Iterator[AgentParts]:
     """An agent in a thread."""
-    stop, parts = threading.Event(), make(made, SystemClock(), reader=reader)
+    stop, parts = threading.Event(), make(made, SystemClock(), reader=reader, start=start)
     thread = threading.Thread(target=run, args=(parts, made, stop), daemon=True)
     thread.start()
     try:

@@ -18,7 +18,7 @@ from tests.unit.collectors.fakes import ListSink
 
 
 def collector(
-    sink: ListSink, clock: ManualClock, reason: Reason, heard: list[bool] | None = None
+    sink: ListSink, clock: ManualClock, reason: Reason, heard: list[Any] | None = None
 ) -> EbpfCollector:
     return EbpfCollector(
         EbpfSettings(),
@@ -26,7 +26,7 @@ def collector(
         node="n",
         sink=sink,
         clock=clock,
-        tells_xids=(heard if heard is not None else []).append,
+        hears=lambda kind, can: None if heard is None else heard.append((kind, can)),
         start=lambda _settings: reason,
         find=lambda _now_s: [],
     )
@@ -35,7 +35,7 @@ def collector(
 @pytest.mark.parametrize("why", list(Unavailable))
 def test_what_is_not_there_is_a_figure_and_one_event_with_its_reason(why: Unavailable) -> None:
     sink, clock = ListSink(), ManualClock(100.0)
-    heard: list[bool] = []
+    heard: list[Any] = []
     made = collector(sink, clock, Reason(why, "words of the machine"), heard)
     made.open()
     for _ in range(3):
@@ -47,7 +47,7 @@ def test_what_is_not_there_is_a_figure_and_one_event_with_its_reason(why: Unavai
     assert (told.type, told.data["available"]) == (EventType.HEARTBEAT, False)
     assert (told.data["reason"], told.data["words"]) == (why.value, "words of the machine")
     assert sink.marks == [100.0, 101.0, 102.0]
-    assert heard == [False]
+    assert heard == [], "nobody waits for a tracepoint that is not there"
 
 
 def test_it_goes_on_saying_so_now_and_then() -> None:

@@ -34,6 +34,9 @@ class ListTail:
         lines, self.lines = self.lines, []
         return lines
 
+    def wait(self, timeout_s: float) -> bool:
+        return False
+
     def close(self) -> None:
         self.closed = True
 
