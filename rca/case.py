@@ -73,13 +73,11 @@ class Case:
         """True when the fault has left requests behind."""
         return any(seen.sign in BACKLOG_SIGNS for seen in self.evidence)
 
-    def hold(self, seen: Observation) -> None:
-        """Take in a sign, or its newer state."""
-        for index, held in enumerate(self.evidence):
-            if held.key == seen.key:
-                self.evidence[index] = seen
-                return
-        self.evidence.append(seen)
+    def hold(self, signs: Iterable[Observation]) -> None:
+        """Take in signs, or their newer states."""
+        newest = {held.key: held for held in self.evidence}
+        newest.update((seen.key, seen) for seen in signs)
+        self.evidence = list(newest.values())
 
 
 BACKLOG_SIGNS = frozenset(

@@ -4,10 +4,8 @@ Several findings and symptoms can show one sign; they count once, as strong as t
 because they are not independent. Called by `rca.stage`, each tick and on arrival.
 """
 
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from fleetmend.model.entities import EntityId, kind_of, split_entity_id
 from fleetmend.model.events import Witness
@@ -112,13 +110,13 @@ def merge(observations: Iterable[Observation]) -> dict[Key, Observation]:
 def overlay(
     observed: Mapping[Key, Observation], held: Iterable[Observation]
 ) -> Mapping[Key, Observation]:
-    """What is seen now and what an incident holds besides, without copying what is seen."""
-    above: dict[Key, Observation] = {}
+    """What is seen now and what an incident holds besides. A copy: a storm looks things up in it
+    many millions of times, where a chain of maps takes several times as long."""
+    whole = dict(observed)
     for seen in merge(held).values():
         now = observed.get(seen.key)
-        above |= merge([seen] if now is None else [seen, now])
-    # A ChainMap writes to its first map only; the one below is never changed.
-    return ChainMap(above, cast(dict[Key, Observation], observed))
+        whole |= merge([seen] if now is None else [seen, now])
+    return whole
 
 
 class Ears:

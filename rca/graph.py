@@ -22,6 +22,7 @@ class FleetGraph:
         self._graph: nx.MultiDiGraph[EntityId] = nx.MultiDiGraph()
         self._reached: dict[tuple[EntityId, tuple[Step, ...], int], tuple[EntityId, ...]] = {}
         self._places: dict[tuple[EntityId, str, str], tuple[EntityId, ...]] = {}
+        self._members: dict[tuple[EntityId, str, str], frozenset[EntityId]] = {}
 
     @classmethod
     def of(cls, view: TopologyView) -> "FleetGraph":
@@ -50,6 +51,7 @@ class FleetGraph:
                 return
         self._reached.clear()
         self._places.clear()
+        self._members.clear()
 
     def reached(
         self, entity: EntityId, steps: tuple[Step, ...], depth: int
@@ -73,6 +75,16 @@ class FleetGraph:
                 if kind_of(other).value == kind
             )
         return self._places[key]
+
+    def is_place(self, entity: EntityId, root: EntityId, fault: FaultClass, on: str) -> bool:
+        """Whether a sign of a fault on `root` is looked for on `entity`, among thousands at times:
+        the same as membership of `places`."""
+        if on == SELF:
+            return entity == root
+        key = (root, fault.name, on)
+        if key not in self._members:
+            self._members[key] = frozenset(self.places(root, fault, on))
+        return entity in self._members[key]
 
     def roots(self, entity: EntityId, fault: FaultClass) -> tuple[EntityId, ...]:
         """Every entity on which a fault of this class would reach `entity`; itself included."""

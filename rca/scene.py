@@ -5,7 +5,7 @@ A scene is plain data: the same scene gives the same diagnosis. Made by `rca.sta
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetmend.model.entities import EntityId, RelationKind, kind_of
 from fleetmend.settings.rca import InferSettings
@@ -52,6 +52,10 @@ class Scene:
     ears: Ears
     changes: Sequence[Change]
     settings: InferSettings
+    _behind: dict[Key, Sequence[Hypothesis]] = field(default_factory=dict, init=False, repr=False)
+    _applying: dict[Hypothesis, bool] = field(default_factory=dict, init=False, repr=False)
+    """Answers that the many signs of a storm ask for again and again: a scene never changes, and
+    `replace` makes one without answers."""
 
     def fault(self, hypothesis: Hypothesis) -> FaultClass:
         """The fault class of a hypothesis."""
@@ -72,16 +76,18 @@ class Scene:
                 continue
             yield expected, self.graph.places(hypothesis.entity, fault, expected.on)
 
-    def hypotheses(self, key: Key) -> list[Hypothesis]:
+    def hypotheses(self, key: Key) -> Sequence[Hypothesis]:
         """Every fault that could show this sign on this entity and applies here."""
-        entity, sign = key
-        found = {
-            Hypothesis(fault.name, root)
-            for fault, expected in self.knowledge.by_sign.get(sign, ())
-            for root in self.graph.roots(entity, fault)
-            if entity in self.graph.places(root, fault, expected.on)
-        }
-        return sorted(h for h in found if self._applies(h))
+        if key not in self._behind:
+            entity, sign = key
+            found = {
+                Hypothesis(fault.name, root)
+                for fault, expected in self.knowledge.by_sign.get(sign, ())
+                for root in self.graph.roots(entity, fault)
+                if self.graph.is_place(entity, root, fault, expected.on)
+            }
+            self._behind[key] = sorted(h for h in found if self._applies(h))
+        return self._behind[key]
 
     def looks_at(self, hypotheses: Iterable[Hypothesis]) -> set[EntityId]:
         """Every entity on which these faults would show something."""
@@ -114,6 +120,11 @@ class Scene:
         return max(found, key=lambda change: (change.at_s, change.entity)) if found else None
 
     def _applies(self, hypothesis: Hypothesis) -> bool:
+        if hypothesis not in self._applying:
+            self._applying[hypothesis] = self._weigh_applying(hypothesis)
+        return self._applying[hypothesis]
+
+    def _weigh_applying(self, hypothesis: Hypothesis) -> bool:
         fault = self.fault(hypothesis)
         if any(not self.graph.places(hypothesis.entity, fault, need) for need in fault.needs):
             return False

@@ -25,10 +25,12 @@ def refresh(docket: Docket, turn: Turn) -> set[str]:
     moved = set()
     for case in docket.live:
         explains = _explains(turn.scene, case)
-        for seen in list(case.evidence):
-            now = turn.scene.observed.get(seen.key)
-            if now is not None and not _is_news(turn, case, seen, now, explains):
-                case.hold(now)
+        case.hold(
+            now
+            for seen in case.evidence
+            if (now := turn.scene.observed.get(seen.key)) is not None
+            and not _is_news(turn, case, seen, now, explains)
+        )
         born = turn.findings.get(case.born)
         if case.provisional and born is not None and born.finding.state is FindingState.OPEN:
             case.provisional = False
@@ -38,7 +40,7 @@ def refresh(docket: Docket, turn: Turn) -> set[str]:
 
 def sort_signs(docket: Docket, turn: Turn) -> set[str]:
     """Let open cases take what they explain; the rest is pending."""
-    moved = set()
+    taken: dict[str, list[Observation]] = {}
     scene, before = turn.scene, docket.pending
     explained: dict[Key, list[tuple[float, Case]]] = {}
     for case in docket.active:
@@ -53,8 +55,7 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
         if repaired is not None:
             docket.echoes.append(key)
             if seen.latest_s > held.get(key, -math.inf):
-                repaired.hold(seen)
-                moved.add(repaired.id)
+                taken.setdefault(repaired.id, []).append(seen)
             continue
         # Cases hold the newest state of what they explain: what is newer tells of something else.
         if key in held and seen.latest_s <= held[key]:
@@ -65,8 +66,7 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
             continue
         taker = _taker(turn, explained.get(key, ()))
         if taker is not None:
-            taker.hold(seen)
-            moved.add(taker.id)
+            taken.setdefault(taker.id, []).append(seen)
         elif _is_echo(docket, turn, seen):
             docket.echoes.append(key)
         else:
@@ -75,7 +75,9 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
             if waiting is None or (waiting.spent and seen.latest_s > waiting.since_s):
                 waiting = Pending(scene.now_s)
             docket.pending[key] = waiting
-    return moved
+    for name, signs in taken.items():
+        docket.cases[name].hold(signs)
+    return set(taken)
 
 
 def is_new_story(case: Case, seen: Observation) -> bool:

@@ -64,10 +64,8 @@ def _take_over(
     heir.root, heir.onset_s = best.hypothesis, best.onset_s
     for case in merged:
         case.status, case.merged_into = IncidentStatus.MERGED, heir.id
-        for seen in case.evidence:
-            heir.hold(seen)
-    for key in best.supports:
-        heir.hold(scene.observed[key])
+        heir.hold(case.evidence)
+    heir.hold(scene.observed[key] for key in best.supports)
     return {case.id for case in unneeded}
 
 
