@@ -77,12 +77,13 @@ class ProbeCollector:
     def run(self, stop: threading.Event) -> None:
         """Ask until `stop` is set. Raises StreamError when the sink does; the next run goes on
         where this one ended."""
+        asyncio.run(self.ask_all(stop))
+
+    async def ask_all(self, stop: threading.Event) -> None:
+        """The same, in the event loop that is running."""
         subjects = (replica.subject for replica in self._replicas)
         for change in observed(self._cluster, "probe", subjects, self._clock.now_s()):
             self._sink.topology(change)
-        asyncio.run(self._ask_all(stop))
-
-    async def _ask_all(self, stop: threading.Event) -> None:
         under_way: dict[Task, tuple[Replica, Ask]] = {}
         async with open_client(self._transport) as client:
             try:

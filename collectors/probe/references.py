@@ -48,6 +48,11 @@ class References:
         """What is known of one prompt at one replica; it may be changed in place."""
         return self._memories.setdefault((engine, prompt, tokens), Memory())
 
+    def counts(self, engine: str) -> tuple[int, int]:
+        """Comparisons and misses of all prompts at one replica, ever."""
+        mine = [memory for key, memory in self._memories.items() if key[0] == engine]
+        return sum(each.checked for each in mine), sum(each.missed for each in mine)
+
     def save(self) -> None:
         """Write what has been learnt; the file is replaced as a whole. Raises OSError."""
         entries = [

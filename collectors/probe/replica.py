@@ -20,6 +20,10 @@ class Golden:
     prompt: str
     checked: Checked
     memory: Memory
+    """Of this prompt."""
+    checked_ever: int
+    """Comparisons of all prompts at this replica."""
+    missed_ever: int
     told: bool
     """So many misses in a row that it is told as silent corruption."""
 
@@ -89,4 +93,5 @@ class Replica:
         self._golden_due_s = now_s + self._pace.after_s(0, pause_s)
         self._due_s = min(self._due_s, self._golden_due_s)
         told = memory.in_a_row >= self._golden.misses
-        return Golden(ask.prompt, checked, memory, told)
+        ever = self._references.counts(self.settings.engine)
+        return Golden(ask.prompt, checked, memory, *ever, told)

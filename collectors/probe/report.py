@@ -28,8 +28,8 @@ def samples(replica: Replica, answer: Answer, golden: Golden | None, at_s: float
     if answer.outcome is Outcome.ANSWERED:
         figures["engine.canary_time"] = answer.duration_s
     if golden is not None and golden.checked.verdict is not Verdict.UNSTATED:
-        figures["engine.golden_checked"] = float(golden.memory.checked)
-        figures["engine.golden_missed"] = float(golden.memory.missed)
+        figures["engine.golden_checked"] = float(golden.checked_ever)
+        figures["engine.golden_missed"] = float(golden.missed_ever)
         if math.isfinite(golden.checked.distance):
             figures["engine.golden_distance"] = golden.checked.distance
     return SampleBatch.from_rows(

@@ -237,6 +237,16 @@ def test_three_misses_of_the_golden_prompt_in_a_row_are_told(api: EngineApi, ben
     assert signature_policy("golden_mismatch").confidence >= 0.8
 
 
+def test_golden_prompts_of_one_engine_are_counted_together(api: EngineApi, bench: Make) -> None:
+    """A counter that showed each prompt's own count in turn would fall time and again."""
+    one = bench(**hasty(api, prompts=["One,", "Two,"]))
+    one.load(0, 0, 0)
+    one.start()
+    one.sink.until(lambda: len(one.told(golden="match")) >= 6)
+    counts = [value for _, value in one.sink.values("engine.golden_checked") if value]
+    assert counts[:6] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_golden_prompt_is_sent_only_to_an_engine_that_is_known_to_be_alone(
     api: EngineApi, bench: Make
 ) -> None:
