@@ -1,14 +1,23 @@
-"""Scraping: every target in its own interval, by one pool of threads, into one sink.
+"""Scraping: every target in its own interval, into one sink.
 
-The composition root runs one of these in the role `collector`. Threads only fetch and read; the
-sink is used by the one thread that polls.
+The composition root runs one of these in the role `collector`. An event loop fetches, a pool of
+threads reads, and the one thread that polls uses the sink: a target that hangs, and a page that is
+huge, hold up nobody else. Targets take their turns over the interval, so that they do not all come
+at once.
 """
 
+import heapq
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from collectors.announce import observed, targets_topology
-from collectors.fetch import Fetcher
+from collectors.connections import NetworkFetcher
+from collectors.fetch import Fetched, Fetcher
 from collectors.naming import Resolve
 from collectors.sink import Sink
 from collectors.target import Scrape, Target, engines_by_pod
@@ -20,10 +29,12 @@ from fleetmend.signals.catalogue import Catalogue, catalogue
 
 _MARK_S = 0.2
 """Least event time between two marks."""
-_GRACE_S = 1.0
-"""Seconds that a scrape may take beyond its time before its connection is cut."""
+_HOLD_S = 1.0
+"""Seconds that a mark waits for an answer: a target that hangs must not hold up the ticks of all.
+What a later answer says gets the time of the newest mark, which lies within its scrape."""
 _NAP_S = 0.25
 """Longest sleep between two looks at the stop signal."""
+_T = TypeVar("_T")
 
 
 class PrometheusCollector:
@@ -51,7 +62,9 @@ class PrometheusCollector:
         self._sink = sink
         self._clock = clock
         self._dead_letters = dead_letters
-        self._fetcher = fetcher or Fetcher(clock, body_bytes_max=settings.body_bytes_max)
+        self._fetcher = fetcher or NetworkFetcher(
+            clock, body_bytes_max=settings.body_bytes_max, held_bytes_max=settings.held_bytes_max
+        )
         self._executor = executor or ThreadPoolExecutor(settings.workers, "scrape")
         engines = engines_by_pod(cluster, settings.targets)
 
@@ -68,9 +81,17 @@ class PrometheusCollector:
             )
             for target in settings.targets
         ]
-        self._due_s = [clock.monotonic_s()] * len(self._targets)
-        self._running: dict[Future[Scrape], tuple[int, float]] = {}
-        """Scrapes under way: which target, and the event time they will carry."""
+        self._due = _turns(self._targets, clock.monotonic_s())
+        """When each target that rests is due, soonest first, and its number."""
+        self._fetching: dict[int, tuple[float, float, float]] = {}
+        """Targets that are asked, longest first: event time of the asking, when it was due, and how
+        late it was."""
+        self._reading: dict[int, tuple[float, float, int]] = {}
+        """Targets whose page is read: its event time, when it was due, and its bytes."""
+        self._held = 0
+        """Bytes of pages that wait to be read."""
+        self._fetched: SimpleQueue[tuple[int, Future[Fetched]]] = SimpleQueue()
+        self._read: SimpleQueue[tuple[int, Future[Scrape]]] = SimpleQueue()
         self._marked_s = float("-inf")
         self._wake = threading.Event()
 
@@ -93,37 +114,56 @@ class PrometheusCollector:
             self._wake.clear()
             delay_s = self.poll()
             self._clock.wait(self._wake, min(delay_s, _NAP_S))
-        self._executor.shutdown(wait=True, cancel_futures=True)
         self._fetcher.close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def poll(self) -> float:
         """Hand over what is done, start what is due, mark; seconds until something is due."""
-        for future in [future for future in self._running if future.done()]:
-            index, _ = self._running.pop(future)
-            self._hand_over(future.result())
-            # From now, not from when it was due: a slow target must not be asked twice at once.
-            pause_s = self._targets[index].pause_s
-            now_s = self._clock.monotonic_s()
-            self._due_s[index] = max(self._due_s[index] + pause_s, now_s)
+        self._take_fetched()
+        self._take_read()
         # A clock set back must not break the promise of the last mark.
         at_s = max(self._clock.now_s(), self._marked_s)
-        monotonic_s = self._clock.monotonic_s()
-        busy = {index for index, _ in self._running.values()}
-        for index, target in enumerate(self._targets):
-            if index not in busy and self._due_s[index] <= monotonic_s:
-                self._due_s[index] = monotonic_s
-                future = self._executor.submit(target.scrape, self._fetcher, at_s)
-                self._running[future] = (index, at_s)
-                future.add_done_callback(lambda _: self._wake.set())
-        for future, (index, _) in self._running.items():
-            target = self._targets[index]
-            late_s = monotonic_s - self._due_s[index] - target.settings.timeout_s
-            if late_s > _GRACE_S and future.running():
-                self._fetcher.abort(target.settings.url)
-        self._mark(min((begun_s for _, begun_s in self._running.values()), default=at_s))
-        busy = {index for index, _ in self._running.values()}
-        waiting = (due_s for index, due_s in enumerate(self._due_s) if index not in busy)
-        return max(0.0, min(waiting, default=monotonic_s + _NAP_S) - monotonic_s)
+        now_s = self._clock.monotonic_s()
+        # Pages that nobody has come to reading must not fill the memory: then scrapes begin late.
+        while self._due and self._due[0][0] <= now_s and self._held < self._settings.held_bytes_max:
+            due_s, index = heapq.heappop(self._due)
+            self._fetching[index] = at_s, due_s, now_s - due_s
+            of = self._targets[index].settings
+            future = self._fetcher.begin(of.url, of.timeout_s, of.ca_file)
+            future.add_done_callback(partial(self._note_fetched, index))
+        self._mark(at_s)
+        return max(0.0, self._due[0][0] - now_s) if self._due else _NAP_S
+
+    def _note_fetched(self, index: int, future: Future[Fetched]) -> None:
+        self._fetched.put((index, future))
+        self._wake.set()
+
+    def _note_read(self, index: int, future: Future[Scrape]) -> None:
+        self._read.put((index, future))
+        self._wake.set()
+
+    def _take_fetched(self) -> None:
+        """Have read what has been fetched."""
+        while (done := _next(self._fetched)) is not None:
+            index, future = done
+            fetched = future.result()
+            begun_s, due_s, late_s = self._fetching.pop(index)
+            at_s = max(begun_s, self._marked_s)
+            self._held += len(fetched.body)
+            self._reading[index] = at_s, due_s, len(fetched.body)
+            read = partial(self._targets[index].read, fetched, at_s, late_s=late_s)
+            self._executor.submit(read).add_done_callback(partial(self._note_read, index))
+
+    def _take_read(self) -> None:
+        """Hand over what has been read, and let its target rest."""
+        while (done := _next(self._read)) is not None:
+            index, future = done
+            _, due_s, size = self._reading.pop(index)
+            self._held -= size
+            # From now, not from when it was due: a slow target must not be asked twice at once.
+            next_s = max(due_s + self._targets[index].pause_s, self._clock.monotonic_s())
+            heapq.heappush(self._due, (next_s, index))
+            self._hand_over(future.result())
 
     def _hand_over(self, scrape: Scrape) -> None:
         for change in scrape.changes:
@@ -135,6 +175,32 @@ class PrometheusCollector:
             self._dead_letters.put(letter)
 
     def _mark(self, at_s: float) -> None:
-        if at_s - self._marked_s >= _MARK_S:
-            self._marked_s = at_s
-            self._sink.mark(at_s)
+        if at_s - self._marked_s < _MARK_S:
+            return
+        # The first was begun first: targets are asked in order of time.
+        oldest_s = next((begun_s for begun_s, _, _ in self._fetching.values()), at_s)
+        read_s = min((read_s for read_s, _, _ in self._reading.values()), default=at_s)
+        promised_s = min(max(oldest_s, at_s - _HOLD_S), read_s)
+        if promised_s - self._marked_s >= _MARK_S:
+            self._marked_s = promised_s
+            self._sink.mark(promised_s)
+
+
+def _turns(targets: Sequence[Target], now_s: float) -> list[tuple[float, int]]:
+    """When each target is due first: those of one interval are spread over it."""
+    each = Counter(target.settings.interval_s for target in targets)
+    seen: Counter[float] = Counter()
+    due = []
+    for index, target in enumerate(targets):
+        interval_s = target.settings.interval_s
+        due.append((now_s + interval_s * seen[interval_s] / each[interval_s], index))
+        seen[interval_s] += 1
+    heapq.heapify(due)
+    return due
+
+
+def _next(queue: "SimpleQueue[_T]") -> _T | None:
+    try:
+        return queue.get_nowait()
+    except Empty:
+        return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from collectors.batches import merge_batches
 from collectors.exposition import Exposition, Page
-from collectors.fetch import Fetched, Fetcher, Outcome
+from collectors.fetch import Fetched, Outcome, Refusal
 from collectors.naming import Names, Resolve, pod_alias
 from collectors.normalise import Normaliser, Observation
 from collectors.series import Reading
@@ -121,15 +121,19 @@ class Target:
         doubled_s: float = interval_s * 2.0 ** min(self._failures - 1, 16)
         return min(doubled_s, longest_s)
 
-    def scrape(self, fetcher: Fetcher, at_s: float) -> Scrape:
-        """Fetch and read the page; `at_s` is the event time of everything that it says."""
-        fetched = fetcher.get(self.settings.url, self.settings.timeout_s)
+    def read(self, fetched: Fetched, at_s: float, *, late_s: float = 0.0) -> Scrape:
+        """Read what was fetched; `at_s` is the event time of everything that it says, `late_s` how
+        long after its time the scrape began."""
         page, outcome = None, fetched.outcome
         if outcome is Outcome.OK:
-            page = self._exposition.parse(fetched.text)
-            if len(page.reading.series) == 0:
-                outcome = Outcome.UNREADABLE if page.bad else Outcome.EMPTY
-                fetched = Fetched(outcome, "", fetched.status, fetched.duration_s)
+            try:
+                page = self._exposition.parse(fetched.text(self._limits.body_bytes_max))
+            except Refusal as refusal:
+                outcome = refusal.outcome
+            else:
+                if len(page.reading.series) == 0:
+                    outcome = Outcome.UNREADABLE if page.bad else Outcome.EMPTY
+        fetched = replace(fetched, outcome=outcome, body=b"")
         self._failures = self._failures + 1 if outcome in _SILENT else 0
         seen = None
         if page is not None and outcome is Outcome.OK:
@@ -144,7 +148,7 @@ class Target:
             outcome=outcome,
             batch=own if seen is None else merge_batches([seen.batch, own]),
             changes=() if seen is None else seen.changes,
-            event=self._event(fetched, page, seen, at_s),
+            event=self._event(fetched, page, seen, at_s=at_s, late_s=late_s),
             letters=self._letters(page, at_s),
         )
 
@@ -178,7 +182,13 @@ class Target:
         )
 
     def _event(
-        self, fetched: Fetched, page: Page | None, seen: Observation | None, at_s: float
+        self,
+        fetched: Fetched,
+        page: Page | None,
+        seen: Observation | None,
+        *,
+        at_s: float,
+        late_s: float,
     ) -> Event | None:
         gone = self._gone(page) if seen is not None else 0
         bad = 0 if page is None else len(page.bad)
@@ -194,6 +204,7 @@ class Target:
             "kind": self.settings.kind,
             "outcome": fetched.word,
             "duration_s": fetched.duration_s,
+            "late_s": late_s,
             "series": 0 if page is None else len(page.reading.series),
             "samples": 0 if seen is None else len(seen.batch),
             "series_gone": gone,

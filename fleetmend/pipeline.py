@@ -27,7 +27,6 @@ from prometheus_client import CollectorRegistry
 from fleetmend.clock import Clock
 from fleetmend.errors import SettingsError
 from fleetmend.health import FlowMetrics
-from fleetmend.model.entities import EntityKind
 from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.faults import FaultInjector
 from fleetmend.ports.halt import HaltSwitch
@@ -41,10 +40,7 @@ from fleetmend.streams.stage import Stage
 from fleetmend.streams.topics import Topic
 
 if TYPE_CHECKING:
-    from collectors.otlp.collector import OtlpCollector
     from console.deps import ConsoleDeps
-    from fleetmend.following import FleetFollower
-    from fleetmend.sinks import ProducerSink
     from fleetmend.store import Store
     from fleetmend.telemetry import Telemetry
     from remediation.halt import RecentHalt
@@ -141,105 +137,28 @@ def services(parts: Parts, roles: frozenset[Role]) -> list[Service | Loop]:
 
 
 def collecting(parts: Parts) -> list[Service | Loop]:
-    """Scrapes, logs, the cluster's API; or the simulated fleet in place of them."""
-    settings = parts.settings
+    """Everything that observes; or the simulated fleet in place of it."""
     if parts.fleet is not None:
         from fleetmend.sinks import simulation
 
         producer = _producer(parts, "simulator")
         return [Service("simulator", simulation(parts.fleet, producer, parts.clock), SLOW_WAIT_S)]
-    from collectors.engine_logs import engine_log
-    from collectors.kmsg import kernel_log, this_boot
-    from collectors.probe.collector import ProbeCollector
-    from collectors.probe.load import Loads, LoadTap
-    from collectors.prometheus import PrometheusCollector
+    from fleetmend.collecting import collectors_of
     from fleetmend.following import FleetFollower
     from fleetmend.sinks import ProducerSink
 
-    collectors, cluster, clock = settings.collectors, settings.cluster, parts.clock
     dead_letters = parts.dead_letters()
     follower = FleetFollower(parts.log, dead_letters=dead_letters, clock=parts.clock)
     parts.figures.followers["fleet"] = lambda: follower.losses
-    found: list[Service | Loop] = [Service("fleet", follower.step)]
-
-    def sink(name: str) -> ProducerSink:
-        return ProducerSink(_producer(parts, name), follower)
-
-    loads = Loads()
-    if collectors.targets:
-        scraper = PrometheusCollector(
-            collectors,
-            cluster=cluster,
-            sink=LoadTap(sink("prometheus"), loads),
-            clock=parts.clock,
-            dead_letters=dead_letters,
-            resolve=follower.resolve,
-        )
-        found.append(Loop("prometheus", scraper.run))
-    if collectors.probe.replicas:
-        rng = random.Random()  # noqa: S311  spreads requests, guards nothing
-        probe = ProbeCollector(
-            collectors.probe, cluster=cluster, sink=sink("probe"), clock=clock, rng=rng, loads=loads
-        )
-        found.append(Loop("probe", probe.run))
-    for each in collectors.kernel_logs:
-        follow = kernel_log(
-            each,
-            cluster=cluster,
-            sink=sink(f"kmsg/{each.node}"),
-            clock=parts.clock,
-            resolve=follower.resolve,
-            boot=this_boot(parts.clock),
-            per_minute_max=collectors.events_per_minute_max,
-        )
-        found.append(Loop(f"kmsg/{each.node}", follow.run))
-    for log in collectors.engine_logs:
-        follow = engine_log(
-            log,
-            cluster=cluster,
-            sink=sink(f"log/{log.engine}"),
-            clock=parts.clock,
-            resolve=follower.resolve,
-            per_minute_max=collectors.events_per_minute_max,
-        )
-        found.append(Loop(f"log/{log.engine}", follow.run))
-    if collectors.otlp.enabled:
-        found.append(Loop("otlp", _listening(parts, follower, sink("otlp"), dead_letters).run))
-    if collectors.kubernetes.enabled:
-        from collectors.kube_watch import KubernetesCollector
-        from collectors.kubernetes import KubeApi
-
-        kube = collectors.kubernetes
-        watch = KubernetesCollector(
-            kube, cluster=cluster, sink=sink("kubernetes"), clock=clock, api=KubeApi(kube)
-        )
-        found.append(Loop("kubernetes", watch.run))
-    return found
-
-
-def _listening(
-    parts: Parts, follower: "FleetFollower", sink: "ProducerSink", dead_letters: DeadLetters
-) -> "OtlpCollector":
-    """OpenTelemetry in."""
-    from collectors.otlp.collector import OtlpCollector
-    from collectors.otlp.intake import Intake
-    from fleetmend.signals.catalogue import catalogue
-    from fleetmend.streams.foreign import ForeignTopics
-
-    settings = parts.settings.collectors.otlp
-    topics = [t for t in (settings.kafka_metrics_topic, settings.kafka_logs_topic) if t]
-    intake = Intake(
+    found = collectors_of(
         parts.settings.collectors,
         cluster=parts.settings.cluster,
-        sink=sink,
         clock=parts.clock,
         dead_letters=dead_letters,
-        signals=catalogue(),
-        resolve=follower.resolve,
-        node_of=lambda entity: follower.view.ancestor(entity, EntityKind.NODE),
+        fleet=follower,
+        sink=lambda name: ProducerSink(_producer(parts, name), follower),
     )
-    foreign = partial(ForeignTopics, settings.kafka_bootstrap, topics)
-    return OtlpCollector(settings, intake, parts.clock, foreign=foreign)
+    return [Service("fleet", follower.step), *found]
 
 
 def _producer(parts: Parts, name: str) -> Producer:

@@ -12,7 +12,7 @@ from fleetmend.settings.section import Section
 class TargetSettings(Section):
     """One page of metrics that is scraped."""
 
-    url: str = Field(pattern=r"^https?://[^/\s]+(/\S*)?$")
+    url: str = Field(pattern=r"^https?://[^/\s@]+(/\S*)?$")
     """Address of the page, `http://node-3:9400/metrics`. Redirects are not followed."""
     kind: Literal["node", "gpu", "engine"]
     """What the page speaks of: `node` a node exporter, `gpu` a GPU exporter of one node, `engine`
@@ -27,6 +27,8 @@ class TargetSettings(Section):
     """Pool of the node or engine: the cohort that it is compared with."""
     gpus: tuple[str, ...] = ()
     """For `engine`: UUIDs of the GPUs that it runs on, where no exporter's labels tell."""
+    ca_file: str = ""
+    """File of the certificates that an https page is checked against; empty: the system's."""
     interval_s: float = Field(default=1.0, ge=0.1, le=300)
     """Seconds between scrapes. 1: hangs and faults show within seconds."""
     timeout_s: float = Field(default=0.8, gt=0, le=60)
@@ -108,9 +110,20 @@ class CollectorsSettings(Section):
     """Whether targets also state their nodes, pools and engines. Off where the cluster's API
     does."""
     workers: int = Field(default=8, ge=1, le=256)
-    """Threads that scrape. A scrape waits, it does not compute: 8 serve some hundred targets."""
+    """Threads that read pages; waiting for an answer takes none. 8: some huge pages at once do not
+    hold up the small ones."""
+    shards: int = Field(default=1, ge=1, le=1024)
+    """Collectors that share the targets and replicas between them. Each node or engine belongs to
+    one; another number of shards moves as few as can be."""
+    shard: int = Field(default=0, ge=0)
+    """Which of the shards this one is, from 0. Shard 0 alone also does what is not shared: logs,
+    the cluster's API, OpenTelemetry, thumbs."""
     body_bytes_max: int = Field(default=16_777_216, ge=65_536)
-    """Most bytes of a page, unpacked. 16 MiB: about 100,000 series."""
+    """Most bytes of a page, as it comes and unpacked. 16 MiB: about 100,000 series."""
+    held_bytes_max: int = Field(default=268_435_456, ge=1_048_576)
+    """Most bytes of answers under way, over all targets, and as many again of pages that wait to
+    be read. Beyond it the longest answer is given up (`oversize`), and scrapes begin later.
+    256 MiB: 5,000 pages of 50 KB at once."""
     series_max: int = Field(default=100_000, ge=100)
     """Most series of a page that are read; the rest is counted."""
     names_max: int = Field(default=512, ge=16)
@@ -139,3 +152,9 @@ class CollectorsSettings(Section):
     """The cluster's API."""
     otlp: OtlpSettings = OtlpSettings()
     """OpenTelemetry in."""
+
+    @model_validator(mode="after")
+    def _is_one_of_the_shards(self) -> Self:
+        if self.shard >= self.shards:
+            raise ValueError("shard must be less than shards")
+        return self

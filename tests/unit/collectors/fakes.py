@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
+from collectors.fetch import Fetched, Outcome
 from fleetmend.model.entities import TopologyChange
 from fleetmend.model.events import Event
 from fleetmend.model.samples import SampleBatch
@@ -52,6 +53,38 @@ class ListLetters:
 
     def put(self, letter: DeadLetter) -> None:
         self.letters.append(letter)
+
+
+class Pages:
+    """A fetcher whose answers the test decides; they are there at once unless `held`."""
+
+    def __init__(self, answer: Callable[[str], Fetched]) -> None:
+        self.answer = answer
+        self.held = False
+        self.asked: list[str] = []
+        self._waiting: list[tuple[str, Future[Fetched]]] = []
+
+    def begin(self, url: str, timeout_s: float, ca_file: str = "") -> "Future[Fetched]":
+        self.asked.append(url)
+        future: Future[Fetched] = Future()
+        self._waiting.append((url, future))
+        if not self.held:
+            self.release()
+        return future
+
+    def release(self) -> None:
+        """Answer everything that waits."""
+        waiting, self._waiting = self._waiting, []
+        for url, future in waiting:
+            future.set_result(self.answer(url))
+
+    def close(self) -> None:
+        pass
+
+
+def page_of(text: str) -> Callable[[str], Fetched]:
+    """Always this page."""
+    return lambda _: Fetched(Outcome.OK, text.encode(), status=200, duration_s=0.01)
 
 
 class HeldExecutor(Executor):

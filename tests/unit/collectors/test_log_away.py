@@ -3,10 +3,8 @@
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
 
-from collectors.fetch import Fetcher
 from collectors.kmsg import Boot, kernel_log
 from collectors.kube_fleet import Resource
 from collectors.kube_watch import KubernetesCollector
@@ -21,7 +19,7 @@ from fleetmend.settings.collectors import (
     KernelLogSettings,
     TargetSettings,
 )
-from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink
+from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink, Pages, page_of
 from tests.unit.collectors.test_kube import SETTINGS, FakeApi, node, pod
 
 XID = "NVRM: Xid (PCI:0000:00:06): 79, GPU has fallen off the bus."
@@ -93,15 +91,13 @@ def test_a_scraper_goes_on_scraping() -> None:
     stop, clock = threading.Event(), ManualClock(1000.0)
     sink = AwaySink(stop)
     target = TargetSettings(url="http://e:8000/metrics", kind="engine", engine="e", node="n")
-    page = httpx.ByteStream(b"vllm:num_requests_running 3\n")
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=page))
     scraper = PrometheusCollector(
         CollectorsSettings(targets=(target,)),
         cluster="c",
         sink=sink,
         clock=clock,
         dead_letters=ListLetters(),
-        fetcher=Fetcher(clock, body_bytes_max=100_000, transport=transport),
+        fetcher=Pages(page_of("vllm:num_requests_running 3\n")),
         executor=HeldExecutor(),
     )
     sink.away = True

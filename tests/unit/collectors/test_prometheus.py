@@ -2,22 +2,18 @@
 
 import gzip
 import itertools
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import httpx
 import pytest
 from pydantic import ValidationError
 
-from collectors.fetch import Fetcher, Outcome
+from collectors.fetch import Fetched, Outcome
 from collectors.prometheus import PrometheusCollector
-from fleetmend.clock import ManualClock, SystemClock
+from fleetmend.clock import ManualClock
 from fleetmend.model.entities import RelationKind, TopologyOp
-from fleetmend.model.events import Event
 from fleetmend.settings.collectors import CollectorsSettings, TargetSettings
 from fleetmend.views.topology import TopologyView
-from tests.unit.collectors.engine_api import EngineApi, Handler, trickles_body, trickles_head
-from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink
+from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink, Pages, page_of
 
 PAGE = 'vllm:num_requests_running{engine="0",model_name="m"} 3\nprocess_open_fds 7\n'
 ENGINE = TargetSettings(
@@ -25,7 +21,7 @@ ENGINE = TargetSettings(
 )
 NOWHERE = TargetSettings(url="http://e:8000/metrics", kind="engine", engine="e-1")
 GPUS = TargetSettings(url="http://n1:9400/metrics", kind="gpu", node="n1")
-Answer = Callable[[httpx.Request], httpx.Response]
+Answer = Callable[[str], Fetched]
 
 
 class Rig:
@@ -38,19 +34,17 @@ class Rig:
         self.sink = ListSink()
         self.letters = ListLetters()
         self.executor = HeldExecutor()
+        self.pages = Pages(lambda url: self.answer(url))
         self.answer = answer
         target = target or ENGINE
         self.settings = CollectorsSettings.model_validate({"targets": [target], **limits})
-        transport = httpx.MockTransport(lambda request: self.answer(request))
         self.collector = PrometheusCollector(
             self.settings,
             cluster="c",
             sink=self.sink,
             clock=self.clock,
             dead_letters=self.letters,
-            fetcher=Fetcher(
-                self.clock, body_bytes_max=self.settings.body_bytes_max, transport=transport
-            ),
+            fetcher=self.pages,
             executor=self.executor,
         )
 
@@ -68,24 +62,19 @@ class Rig:
         return [event.data["outcome"] for event in self.sink.events]
 
 
-def ok(body: bytes, **headers: str) -> httpx.Response:
-    """HTTP 200 with this body, which has yet to be read."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.Response(200, stream=httpx.ByteStream(body), headers=named)
-
-
 def page(text: str = PAGE) -> Answer:
     """Answers with a page."""
-    return lambda _: ok(text.encode())
+    return page_of(text)
 
 
-def fails(error: Exception) -> Answer:
-    """Does not answer."""
+def fails(outcome: Outcome, status: int = 0) -> Answer:
+    """Does not answer with a page."""
+    return lambda _: Fetched(outcome, status=status)
 
-    def answer(_: httpx.Request) -> httpx.Response:
-        raise error
 
-    return answer
+def packed(body: bytes) -> Answer:
+    """Answers with a body that it calls gzip."""
+    return lambda _: Fetched(Outcome.OK, body, packed=True, status=200)
 
 
 def test_a_page_becomes_samples_at_the_time_of_its_scrape() -> None:
@@ -102,26 +91,16 @@ def test_a_page_becomes_samples_at_the_time_of_its_scrape() -> None:
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (fails(httpx.ConnectError("[Errno 111] Connection refused")), "refused"),
-        (fails(httpx.ConnectError("[Errno -2] Name or service not known")), "unreachable"),
-        (fails(httpx.ReadTimeout("slow")), "timeout"),
-        (fails(httpx.ConnectTimeout("slow")), "timeout"),
-        (fails(httpx.RemoteProtocolError("peer closed")), "unreachable"),
-        (lambda _: httpx.Response(503), "http_503"),
-        (lambda _: httpx.Response(404, text=PAGE), "http_404"),
-        (lambda _: httpx.Response(302, headers={"location": "http://evil/"}), "redirect"),
+        (fails(Outcome.REFUSED), "refused"),
+        (fails(Outcome.TIMEOUT), "timeout"),
+        (fails(Outcome.TLS), "tls"),
+        (fails(Outcome.STATUS, 503), "http_503"),
         (page(""), "empty"),
         (page("# HELP a b\n# TYPE a gauge\n"), "empty"),
         (page("<html>\nsorry\n</html>\n"), "unreadable"),
-        (page("a" * 70_000), "oversize"),
-        (
-            lambda _: ok(gzip.compress(b"a 1\n" * 100_000), content_encoding="gzip"),
-            "oversize",
-        ),
-        (
-            lambda _: ok(b"no gzip", content_encoding="gzip"),
-            "unreadable",
-        ),
+        (packed(gzip.compress(b"a 1\n" * 100_000)), "oversize"),
+        (packed(gzip.compress(b"a 1\n")[:-4]), "unreadable"),
+        (packed(b"no gzip"), "unreadable"),
     ],
 )
 def test_every_failure_has_its_name_and_counts_as_down(answer: Answer, outcome: str) -> None:
@@ -135,37 +114,19 @@ def test_every_failure_has_its_name_and_counts_as_down(answer: Answer, outcome: 
 
 
 def test_a_packed_page_is_unpacked() -> None:
-    packed = gzip.compress(PAGE.encode())
-    rig = Rig(lambda _: ok(packed, content_encoding="gzip"))
+    rig = Rig(packed(gzip.compress(PAGE.encode())))
     rig.run_for(1)
     assert rig.outcomes == ["ok"]
     assert rig.sink.values("engine.requests_running")
-
-
-def test_a_body_in_slow_drips_ends_at_the_deadline() -> None:
-    """Every chunk comes in time, the page never does."""
-    rig = Rig(page())
-
-    class Drips(httpx.SyncByteStream):
-        def __iter__(self) -> Iterator[bytes]:
-            while True:
-                rig.clock.sleep(0.3)
-                yield b"a 1\n"
-
-    rig.answer = lambda _: httpx.Response(200, stream=Drips())
-    rig.collector.poll()
-    rig.collector.poll()
-    assert rig.outcomes == ["timeout"]
-    assert rig.sink.events[0].data["duration_s"] == pytest.approx(0.9)
 
 
 def test_a_target_that_refuses_is_asked_less_often_and_at_once_when_it_is_back() -> None:
     asked: list[float] = []
     rig = Rig(page())
 
-    def refuse(_: httpx.Request) -> httpx.Response:
+    def refuse(_: str) -> Fetched:
         asked.append(rig.clock.now_s())
-        raise httpx.ConnectError("Connection refused")
+        return Fetched(Outcome.REFUSED)
 
     rig.answer = refuse
     rig.run_for(20)
@@ -179,7 +140,7 @@ def test_a_target_that_refuses_is_asked_less_often_and_at_once_when_it_is_back()
 
 
 def test_a_503_is_not_a_refusal_and_is_watched_every_second() -> None:
-    rig = Rig(lambda _: httpx.Response(503))
+    rig = Rig(fails(Outcome.STATUS, 503))
     rig.run_for(5)
     assert len(rig.sink.values("engine.scrape_up")) == 6
 
@@ -187,7 +148,7 @@ def test_a_503_is_not_a_refusal_and_is_watched_every_second() -> None:
 def test_events_tell_what_is_new_at_once_and_what_is_old_seldom() -> None:
     rig = Rig(page())
     rig.run_for(8)
-    rig.answer = lambda _: httpx.Response(503)
+    rig.answer = fails(Outcome.STATUS, 503)
     rig.run_for(3)
     rig.answer = page()
     rig.run_for(11)
@@ -269,7 +230,7 @@ def test_the_pages_own_words_do_not_overwrite_the_engine() -> None:
 def ever_new(line: str, per_page: int = 3) -> Answer:
     """Answers every time with lines whose `{}` nobody has seen before."""
     numbers = itertools.count()
-    return lambda _: ok("".join(line.format(next(numbers)) for _ in range(per_page)).encode())
+    return lambda url: page_of("".join(line.format(next(numbers)) for _ in range(per_page)))(url)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +315,7 @@ def last(rig: Rig, signal: str) -> float:
 def test_a_page_whose_core_is_dead_is_read_and_stands_still() -> None:
     """The front end's own figures move on; they do not count."""
     cpu = itertools.count()
-    rig = Rig(lambda request: engine_page(6, next(cpu))(request))
+    rig = Rig(lambda url: engine_page(6, next(cpu))(url))
     rig.run_for(5)
     assert last(rig, "engine.scrape_up") == 1.0
     assert last(rig, "engine.scrape_age") == 0.0
@@ -365,12 +326,12 @@ def test_a_page_whose_core_is_dead_is_read_and_stands_still() -> None:
 
 
 def test_the_age_of_a_page_grows_while_it_cannot_be_read_and_is_unknown_before() -> None:
-    rig = Rig(lambda _: httpx.Response(503))
+    rig = Rig(fails(Outcome.STATUS, 503))
     rig.run_for(2)
     assert rig.sink.values("engine.scrape_age") == []
     rig.answer = page()
     rig.run_for(1)
-    rig.answer = lambda _: httpx.Response(503)
+    rig.answer = fails(Outcome.STATUS, 503)
     rig.run_for(3)
     assert last(rig, "engine.scrape_age") == pytest.approx(3.0, abs=1.1)
     assert last(rig, "engine.scrape_unchanged") >= last(rig, "engine.scrape_age")
@@ -380,35 +341,3 @@ def test_a_page_without_a_figure_of_its_own_does_not_stand_still() -> None:
     rig = Rig(page("process_open_fds 7\n"))
     rig.run_for(2)
     assert rig.sink.values("engine.scrape_unchanged") == []
-
-
-@pytest.mark.parametrize("handler", [trickles_head, trickles_body])
-def test_a_target_that_trickles_holds_no_thread(handler: Handler) -> None:
-    """Each byte comes in time, and there is no end of them."""
-    server = EngineApi(handler)
-    told, stop = threading.Event(), threading.Event()
-
-    class Sink(ListSink):
-        def event(self, event: Event) -> None:
-            super().event(event)
-            told.set()
-
-    sink = Sink()
-    target = {"url": f"{server.url}/metrics", "kind": "node", "node": "n", "timeout_s": 0.5}
-    collector = PrometheusCollector(
-        CollectorsSettings.model_validate({"targets": [target], "workers": 1}),
-        cluster="c",
-        sink=sink,
-        clock=SystemClock(),
-        dead_letters=ListLetters(),
-    )
-    thread = threading.Thread(target=collector.run, args=(stop,), daemon=True)
-    thread.start()
-    try:
-        assert told.wait(20)
-        assert sink.events[0].data["outcome"] == "timeout"
-    finally:
-        stop.set()
-        server.close()
-        thread.join(20)
-    assert not thread.is_alive()

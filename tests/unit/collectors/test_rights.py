@@ -13,13 +13,6 @@ DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-victim",Hostname="node-9",pci_bus_id="000
 """
 
 
-class Page:
-    """A fetcher that always gives the same page."""
-
-    def get(self, url: str, timeout_s: float) -> Fetched:
-        return Fetched(Outcome.OK, PAGE, 200, 0.01)
-
-
 def test_a_tenants_engine_cannot_speak_for_a_gpu_or_say_who_runs_where() -> None:
     settings = TargetSettings(url="http://127.0.0.1:1/metrics", kind="engine", engine="e-1")
     target = Target(
@@ -30,7 +23,7 @@ def test_a_tenants_engine_cannot_speak_for_a_gpu_or_say_who_runs_where() -> None
         resolve=lambda _: None,
     )
 
-    scrape = target.scrape(Page(), 100.0)  # type: ignore[arg-type]
+    scrape = target.read(Fetched(Outcome.OK, PAGE.encode(), status=200), 100.0)
 
     spoken = {scrape.batch.entities[code] for code in scrape.batch.entity}
     named = {change.entity for change in scrape.changes}
