@@ -5,9 +5,8 @@ asked for is not loaded.
 """
 
 import random
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from collectors.engine_logs import engine_log
 from collectors.kmsg import kernel_log, this_boot
@@ -27,6 +26,14 @@ if TYPE_CHECKING:
     from collectors.otlp.collector import OtlpCollector
 
 
+class MakeSink(Protocol):
+    """Makes the sink of a collector."""
+
+    def __call__(self, name: str, *, urgent: bool = True) -> Sink:
+        """`urgent`: its events are news that must be in the log at once."""
+        ...
+
+
 def collectors_of(
     settings: CollectorsSettings,
     *,
@@ -34,10 +41,9 @@ def collectors_of(
     clock: Clock,
     dead_letters: DeadLetters,
     fleet: FleetFollower,
-    sink: Callable[[str], Sink],
+    sink: MakeSink,
 ) -> list[Loop]:
-    """Scrapes, probes, logs, OpenTelemetry, the cluster's API. `fleet` knows who bears which name;
-    `sink` makes one for the collector of a name."""
+    """Scrapes, probes, logs, OpenTelemetry, the cluster's API. `fleet` knows who bears a name."""
     collectors = share_of(settings)
     found: list[Loop] = []
     loads = Loads()
@@ -46,7 +52,8 @@ def collectors_of(
         scraper = PrometheusCollector(
             collectors,
             cluster=cluster,
-            sink=LoadTap(sink(name), loads),
+            # What it tells beside samples is that scrapes went well: thousands of times a minute.
+            sink=LoadTap(sink(name, urgent=False), loads),
             clock=clock,
             dead_letters=dead_letters,
             resolve=fleet.resolve,

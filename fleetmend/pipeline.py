@@ -150,19 +150,24 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     dead_letters = parts.dead_letters()
     follower = FleetFollower(parts.log, dead_letters=dead_letters, clock=parts.clock)
     parts.figures.followers["fleet"] = lambda: follower.losses
+
+    def sink(name: str, *, urgent: bool = True) -> ProducerSink:
+        return ProducerSink(_producer(parts, name, urgent=urgent), follower)
+
     found = collectors_of(
         parts.settings.collectors,
         cluster=parts.settings.cluster,
         clock=parts.clock,
         dead_letters=dead_letters,
         fleet=follower,
-        sink=lambda name: ProducerSink(_producer(parts, name), follower),
+        sink=sink,
     )
     return [Service("fleet", follower.step), *found]
 
 
-def _producer(parts: Parts, name: str) -> Producer:
-    producer = Producer(parts.log, name=f"collector/{name}", clock=parts.clock)
+def _producer(parts: Parts, name: str, *, urgent: bool = True) -> Producer:
+    name = f"collector/{name}"
+    producer = Producer(parts.log, name=name, clock=parts.clock, urgent=urgent)
     parts.figures.producers.append(producer)
     return producer
 

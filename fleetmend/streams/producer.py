@@ -25,6 +25,8 @@ HOLD_S = 1.0
 KEPT_BYTES_MAX = 64 * 1024 * 1024
 """Bytes kept while the log cannot be reached: some minutes of a full node's samples. Then samples
 go, the oldest first, and events and the topology only where no samples are left to go."""
+WAITING_MAX = 2_000
+"""Events and changes that wait at most, where they are not urgent."""
 MARKED = (Topic.TOPOLOGY, Topic.EVENTS, Topic.SAMPLES)
 """The topics that collectors write and therefore mark."""
 DROPPED_FIRST = (Topic.SAMPLES, Topic.EVENTS, Topic.TOPOLOGY)
@@ -49,8 +51,11 @@ class Producer:
         rows_min: int = ROWS_MIN,
         hold_s: float = HOLD_S,
         kept_bytes: int = KEPT_BYTES_MAX,
+        urgent: bool = True,
     ) -> None:
-        """`name` is unique among the producers of a fleet: `collector/kmsg/node-3`."""
+        """`name` is unique among the producers of a fleet: `collector/kmsg/node-3`. Where events
+        and topology are not `urgent` they wait for samples or the next mark: thousands of them then
+        make one write and not thousands."""
         self.name = name
         self.dropped: dict[Topic, int] = dict.fromkeys(MARKED, 0)
         """Records lost, because the log was away too long or they could not be encoded."""
@@ -59,6 +64,7 @@ class Producer:
         self._rows_min = rows_min
         self._hold_s = hold_s
         self._kept_bytes = kept_bytes
+        self._urgent = urgent
         self._lock = threading.RLock()
         self._held: dict[int, list[SampleBatch]] = {}
         """Samples that wait for company, by partition."""
@@ -80,22 +86,24 @@ class Producer:
                 self._release(partition)
             elif self._clock.monotonic_s() - self._held_since_s >= self._hold_s:
                 self._release_all()
+            elif not self._urgent:
+                return
             self._send()
 
     def events(self, events: Iterable[Event]) -> None:
-        """Events, at once; those of one node keep their order."""
+        """Events, at once where they are urgent; those of one node keep their order."""
         with self._lock:
             self._ready.extend(Outgoing(Topic.EVENTS, e.node or e.source, e) for e in events)
-            self._send()
+            self._send_soon()
 
     def topology(self, changes: Iterable[TopologyChange]) -> None:
-        """Changes of the fleet, at once and in order."""
+        """Changes of the fleet, in order, at once where they are urgent."""
         with self._lock:
             self._ready.extend(
                 Outgoing(Topic.TOPOLOGY, change.entity.partition("/")[0], change)
                 for change in changes
             )
-            self._send()
+            self._send_soon()
 
     def mark(self, at_s: float) -> None:
         """Promise: nothing older than `at_s` (Unix seconds) follows from this producer. Whatever
@@ -126,6 +134,10 @@ class Producer:
         self._ready.extend(
             Outgoing(Topic.SAMPLES, self.name, piece, partition) for piece in pieces(batch)
         )
+
+    def _send_soon(self) -> None:
+        if self._urgent or len(self._ready) >= WAITING_MAX:
+            self._send()
 
     def _send(self) -> None:
         if not self._ready:

@@ -16,7 +16,7 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Mark
 from fleetmend.streams.codec import decode
 from fleetmend.streams.port import Outgoing, Payload, RawRecord, TopicPartition
-from fleetmend.streams.producer import Producer
+from fleetmend.streams.producer import WAITING_MAX, Producer
 from fleetmend.streams.rebatch import ROWS_MAX, joined, pieces
 from fleetmend.streams.sqlite import SqliteLog
 from fleetmend.streams.topics import Topic
@@ -29,10 +29,13 @@ class UnsteadyLog:
     def __init__(self, log: SqliteLog) -> None:
         self._log = log
         self.away = False
+        self.writes: list[int] = []
+        """Records of each write."""
 
     def append(self, records: Sequence[Outgoing]) -> None:
         if self.away:
             raise StreamError("no broker")
+        self.writes.append(len(records))
         self._log.append(records)
 
     def partitions(self, topic: Topic) -> tuple[TopicPartition, ...]:
@@ -114,6 +117,29 @@ def test_a_mark_comes_after_everything_it_promises(producer: Producer, log: Unst
             [*_, last] = log.read({place: 0}, limit=100)
             assert decode(last).payload == Mark("collector/test", 5.0)
     assert sizes(log) == [3]
+
+
+def test_what_is_not_urgent_waits_for_the_next_mark_and_goes_in_one_write(
+    log: UnsteadyLog, clock: ManualClock
+) -> None:
+    producer = Producer(log, name="collector/test", clock=clock, rows_min=10, urgent=False)
+    for n in range(5):
+        producer.topology((TopologyChange(1.0, TopologyOp.ENTITY, GPU),))
+        producer.events((event(str(n)),))
+        producer.samples("n", batch(1))
+    assert payloads(log, Topic.EVENTS) == []
+    producer.mark(5.0)
+    assert log.writes == [11, 5]  # what waited with one batch, and the marks of five partitions
+    events = [p.id for p in payloads(log, Topic.EVENTS) if isinstance(p, Event)]
+    assert events == ["0", "1", "2", "3", "4"]
+
+
+def test_what_is_not_urgent_does_not_pile_up(log: UnsteadyLog, clock: ManualClock) -> None:
+    producer = Producer(log, name="collector/test", clock=clock, urgent=False)
+    producer.events(event(str(n)) for n in range(WAITING_MAX - 1))
+    assert payloads(log, Topic.EVENTS) == []
+    producer.events((event("last"),))
+    assert len(payloads(log, Topic.EVENTS)) == WAITING_MAX
 
 
 def test_a_promise_is_not_given_while_older_records_could_not_be_sent(
