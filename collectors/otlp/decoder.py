@@ -7,81 +7,27 @@ numbers is known as a whole (`collectors.otlp.templates`). The result is always 
 `collectors.otlp.plain`, which reads what is unusual.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from collectors.otlp.attribute_sets import ENTRY_CHARS, AttributeSets
+from collectors.otlp.draft import Draft, Layout, Lists
 from collectors.otlp.plain import head_of, histogram_points, labels_of, nested, walk
-from collectors.otlp.points import Head, HistogramPoint, Kind, Points, Tables
-from collectors.otlp.templates import Layout, Templates
-from collectors.otlp.wire import (
-    PointHeads,
-    Span,
-    Spotter,
-    Unusual,
-    attributes_only,
-    fields,
-    length_at,
-    point_spans,
-    texts,
-)
+from collectors.otlp.points import Head, Kind, Points, Tables
+from collectors.otlp.templates import Recurrence, Templates
+from collectors.otlp.wire import Span, Unusual, fields
 
 _KNOWN_CHARS_MAX = 32 * 1024 * 1024
 """Bytes of names and attributes to remember; then everything is learnt anew."""
-_SPOT_BYTES = 4096
-"""Points of a metric with fewer bytes are read one after the other."""
-_ENTRY_CHARS = 200
-"""What an entry costs beside its bytes."""
-_SPOT_BYTES = 4096
-"""Points of a metric with fewer bytes are read one after the other."""
-_CHUNK = 8192
-"""Words that are compared at once: they fit the fastest caches."""
-_FLAGS_BITS = 7
-_FLAGS_MAX = 127
 
-
-@dataclass(slots=True)
-class _Draft:
-    """What was found of a message so far."""
-
-    octets: NDArray[np.uint8]
-    begins: list[NDArray[np.intp]] = field(default_factory=lambda: [np.empty(0, np.intp)])
-    """Contents of points, metric by metric."""
-    ends: list[NDArray[np.intp]] = field(default_factory=lambda: [np.empty(0, np.intp)])
-    heads: list[int] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-    """Points of each head."""
-    histograms: list[HistogramPoint] = field(default_factory=list)
-    spotter: Spotter | None = None
-
-    def add(self, body: bytes, span: Span) -> dict[int, int]:
-        """Take the points of a gauge or sum; its other fields by tag."""
-        if span[1] - span[0] >= _SPOT_BYTES and body[span[0]] == 0x0A:
-            if self.spotter is None:
-                self.spotter = Spotter(body, self.octets, length_at(body, span[0] + 1)[1])
-            rows = self.spotter.within(span)
-            if rows is not None:
-                low, high = rows
-                others: list[int] = []
-                told = point_spans(body, (int(self.spotter.ends[high - 1]), span[1]), others, [])
-                if not others:
-                    self._append(self.spotter.begins[low:high], self.spotter.ends[low:high])
-                    return told
-        begins: list[int] = []
-        ends: list[int] = []
-        told = point_spans(body, span, begins, ends)
-        self._append(np.array(begins, np.intp), np.array(ends, np.intp))
-        return told
-
-    def _append(self, begins: NDArray[np.intp], ends: NDArray[np.intp]) -> None:
-        self.begins.append(begins)
-        self.ends.append(ends)
-        self.counts.append(len(begins))
+Message = tuple[NDArray[np.int32], Layout]
+"""The head of each point, and the rest."""
 
 
 class Decoder:
@@ -98,56 +44,42 @@ class Decoder:
         self._scopes: set[bytes] = set()
         self._metrics: dict[tuple[int, bytes], tuple[str, str]] = {}
         self._heads: dict[Head, int] = {}
-        self._blocks: dict[bytes, int] = {}
+        self._sets = AttributeSets(self._tables)
         self._known_chars = 0
-        self._templates = Templates()
+        self._lists = Lists()
+        self._messages = Templates[Message]()
+        self._recurrence = Recurrence()
 
     def decode(self, body: bytes) -> Points:
         """What a message says. Raises BadInput for what is no metrics message."""
-        if self._known_chars > _KNOWN_CHARS_MAX:
+        if self._known_chars + self._sets.known_chars > _KNOWN_CHARS_MAX:
             self._forget()
-        octets = np.frombuffer(body, np.uint8)
-        layout = self._templates.find(octets)
-        if layout is not None:
-            return layout.read(self._tables, body)
+        known = self._messages.find(body, 0, len(body))
+        if known is not None:
+            self._recurrence.hit(len(body))
+            head, layout = known
+            return layout.read(self._tables, head, body)
         try:
-            return self._split(body, octets)
+            return self._split(body)
         except (Unusual, DecodeError):
             self.plain_messages += 1
             return walk(body)
 
-    def _split(self, body: bytes, octets: NDArray[np.uint8]) -> Points:
-        draft = _Draft(octets)
+    def _split(self, body: bytes) -> Points:
+        draft = Draft(body, self._sets, self._lists)
         for tag, span in fields(body, (0, len(body))):
             if tag != 0x0A:
                 raise Unusual
             self._resource_metrics(body, span, draft)
-        end_at = np.concatenate(draft.ends)
-        found = PointHeads(octets, np.concatenate(draft.begins), end_at)
-        keys = texts(octets, found.rest, end_at)
-        blocks = [*map(self._blocks.get, keys)]
-        if None in blocks:
-            blocks = [self._learn(key) for key in keys]
-        codes = np.array(blocks, np.int64)
-        told = (codes & _FLAGS_MAX).astype(np.uint32)
-        if bool(((told > 0) & found.flagged).any()):
-            raise Unusual
-        layout = Layout(
-            head=np.repeat(np.array(draft.heads, np.int32), draft.counts),
-            attributes=(codes >> _FLAGS_BITS).astype(np.int32),
-            flags=found.flags | told,
-            start_at=found.start_at,
-            time_at=found.time_at,
-            value_at=found.value_at,
-            is_int=found.is_int,
-        )
-        points = layout.read(self._tables, body)
+        head, layout = draft.laid_out()
+        points = layout.read(self._tables, head, body)
         if draft.histograms:
             return replace(points, histograms=tuple(draft.histograms))
-        self._templates.keep(layout, octets)
+        if self._recurrence.worth(len(body)):
+            self._messages.keep((head, layout), layout.places(), body)
         return points
 
-    def _resource_metrics(self, body: bytes, span: Span, draft: _Draft) -> None:
+    def _resource_metrics(self, body: bytes, span: Span, draft: Draft) -> None:
         resource, scopes = b"", []
         seen: set[int] = set()
         for tag, part in fields(body, span):
@@ -173,10 +105,10 @@ class Decoder:
                 raise Unusual
             number = self._resources[blob] = len(self._tables.resources)
             self._tables.resources.append(labels_of(attributes))
-            self._known_chars += len(blob) + _ENTRY_CHARS
+            self._known_chars += len(blob) + ENTRY_CHARS
         return number
 
-    def _scope_metrics(self, body: bytes, span: Span, resource: int, draft: _Draft) -> None:
+    def _scope_metrics(self, body: bytes, span: Span, resource: int, draft: Draft) -> None:
         seen: set[int] = set()
         for tag, part in fields(body, span):
             if tag == 0x12:
@@ -193,9 +125,9 @@ class Decoder:
                 if nested(InstrumentationScope.FromString(scope).attributes):
                     raise Unusual
                 self._scopes.add(scope)
-                self._known_chars += len(scope) + _ENTRY_CHARS
+                self._known_chars += len(scope) + ENTRY_CHARS
 
-    def _metric(self, body: bytes, span: Span, resource: int, draft: _Draft) -> None:
+    def _metric(self, body: bytes, span: Span, resource: int, draft: Draft) -> None:
         data = kind = None
         seen: set[int] = set()
         for tag, part in fields(body, span):
@@ -218,17 +150,17 @@ class Decoder:
         named = self._metrics.get(key)
         if named is None:
             named = self._name(key)
-        told = draft.add(body, data)
+        told = draft.add(data)
         if kind is Kind.GAUGE and told:
             raise Unusual
         head = Head(resource, *named, kind, told.get(0x10, 0), bool(told.get(0x18, 0)))
-        draft.heads.append(self._head(head))
+        draft.head(self._head(head))
 
     def _name(self, key: tuple[int, bytes]) -> tuple[str, str]:
         metric = Metric.FromString(key[1])
         if nested(metric.metadata):
             raise Unusual
-        self._known_chars += len(key[1]) + _ENTRY_CHARS
+        self._known_chars += len(key[1]) + ENTRY_CHARS
         named = self._metrics[key] = metric.name, metric.unit
         return named
 
@@ -237,10 +169,10 @@ class Decoder:
         if number is None:
             number = self._heads[head] = len(self._tables.heads)
             self._tables.heads.append(head)
-            self._known_chars += len(head.name) + _ENTRY_CHARS
+            self._known_chars += len(head.name) + ENTRY_CHARS
         return number
 
-    def _others(self, body: bytes, span: Span, resource: int, draft: _Draft) -> None:
+    def _others(self, body: bytes, span: Span, resource: int, draft: Draft) -> None:
         """Histograms and summaries, by protobuf's parser."""
         metric = Metric.FromString(body[span[0] : span[1]])
         head = head_of(metric, resource)
@@ -256,21 +188,7 @@ class Decoder:
                 raise Unusual
         before = len(self._tables.attributes)
         draft.histograms += histogram_points(metric, self._head(head), self._tables)
-        self._known_chars += _ENTRY_CHARS * (len(self._tables.attributes) - before)
-
-    def _learn(self, block: bytes) -> int:
-        """The code of what follows the numbers of a point: attributes, seldom flags."""
-        code = self._blocks.get(block)
-        if code is None:
-            attributes_only(block)
-            point = NumberDataPoint.FromString(block)
-            if nested(point.attributes):
-                raise Unusual
-            code = len(self._tables.attributes) << _FLAGS_BITS | point.flags
-            self._tables.attributes.append(labels_of(point.attributes))
-            self._blocks[block] = code
-            self._known_chars += len(block) + _ENTRY_CHARS
-        return code
+        self._known_chars += ENTRY_CHARS * (len(self._tables.attributes) - before)
 
 
 _DATA = frozenset(kind << 3 | 2 for kind in Kind)

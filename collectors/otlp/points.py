@@ -4,9 +4,10 @@ Names and attributes stand once in tables that only grow; a row holds their numb
 few beside gauges and counters and stay objects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -68,17 +69,29 @@ class Tables:
         return number
 
     def arrow(self) -> tuple[pa.Array, pa.Array]:
-        """Metric names and attribute sets as Arrow arrays, made again only when they grew."""
+        """Metric names and attribute sets as Arrow arrays; only what came since is made anew."""
         made = self._arrow
-        if made is None or len(made[0]) != len(self.heads) or len(made[1]) != len(self.attributes):
-            made = self._arrow = (
-                pa.array([head.name for head in self.heads], pa.string()),
-                pa.array(
-                    [list(labels.items()) for labels in self.attributes],
-                    pa.map_(pa.string(), pa.string()),
-                ),
-            )
+        before = (0, 0) if made is None else (len(made[0]), len(made[1]))
+        heads, sets = self.heads[before[0] :], self.attributes[before[1] :]
+        if made is None or heads or sets:
+            names = pa.array([head.name for head in heads], pa.string())
+            new = names, _labels(sets)
+            made = new if made is None else (_more(made[0], new[0]), _more(made[1], new[1]))
+            self._arrow = made
         return made
+
+
+def _more(before: pa.Array, new: pa.Array) -> pa.Array:
+    return pa.concat_arrays([before, new]) if len(new) else before
+
+
+def _labels(sets: Sequence[Mapping[str, str]]) -> pa.Array:
+    """Attribute sets as an Arrow map."""
+    starts = np.zeros(len(sets) + 1, np.int32)
+    np.cumsum([*map(len, sets)], out=starts[1:])
+    keys = pa.array([*chain.from_iterable(sets)], pa.string())
+    texts = pa.array([*chain.from_iterable(labels.values() for labels in sets)], pa.string())
+    return pa.MapArray.from_arrays(starts, keys, texts)
 
 
 @dataclass(frozen=True, slots=True)

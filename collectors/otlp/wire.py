@@ -16,8 +16,6 @@ _START, _TIME, _DOUBLE, _INT, _FLAGS = 0x11, 0x19, 0x21, 0x31, 0x40
 _ATTRIBUTES = 0x3A
 _HEAD_FIELDS = 4
 """Start, time, value, flags: in this order or the other way round, before the attributes."""
-_LENGTHS_MAX = 24
-"""Lengths of attribute blocks that are cut out together."""
 _NOWHERE = np.empty(0, np.intp)
 
 
@@ -89,22 +87,6 @@ def point_spans(body: bytes, span: Span, begins: list[int], ends: list[int]) -> 
     return told
 
 
-def attributes_only(body: bytes) -> None:
-    """Raise Unusual unless this part of a point holds nothing but attributes and small flags."""
-    at, end, flags = 0, len(body), 0
-    while at < end:
-        if body[at] == _ATTRIBUTES:
-            size, at = length_at(body, at + 1)
-            at += size
-        elif body[at] == _FLAGS and at + 1 < end and body[at + 1] < 0x80:
-            flags += 1
-            at += 2
-        else:
-            raise Unusual
-    if at != end or flags > 1:
-        raise Unusual
-
-
 class Spotter:
     """Finds the points of a whole message at once, by how the first of them begins.
 
@@ -165,6 +147,8 @@ class PointHeads:
         """Where the attributes begin."""
         for _ in range(_HEAD_FIELDS if n else 0):
             tags = octets[np.minimum(self.rest, len(octets) - 1)]
+            if bool((tags == _ATTRIBUTES).all()):
+                break
             if not (self._same(int(tags[0]), tags) or self._each(tags)):
                 break
         if bool((self.time_at < 0).any() or (self.value_at < 0).any()):
@@ -211,27 +195,6 @@ class PointHeads:
             _DOUBLE: self.value_at,
             _INT: self.value_at,
         }
-
-
-def texts(
-    octets: NDArray[np.uint8], begins: NDArray[np.intp], ends: NDArray[np.intp]
-) -> list[bytes]:
-    """The bytes between each pair of places; those of one length are cut out together."""
-    sizes = ends - begins
-    lengths = np.unique(sizes).tolist()
-    if len(lengths) > _LENGTHS_MAX or len(begins) < _LENGTHS_MAX * len(lengths):
-        body = octets.tobytes()
-        return [*map(body.__getitem__, map(slice, begins.tolist(), ends.tolist()))]
-    found = np.empty(len(begins), object)
-    for size in lengths:
-        mine = np.flatnonzero(sizes == size)
-        if size == 0:
-            found[mine] = b""
-            continue
-        shape = len(octets) - size + 1, size
-        rows = np.ndarray(shape, np.uint8, octets, strides=(1, 1))[begins[mine]]
-        found[mine] = rows.view(f"V{size}").ravel().tolist()
-    return found.tolist()
 
 
 def words(body: bytes) -> NDArray[np.uint64]:

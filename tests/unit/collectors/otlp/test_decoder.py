@@ -1,6 +1,7 @@
 """The fast decoder says what protobuf's own parser and a plain walk say, or refuses as they do."""
 
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,19 @@ WAYS = [
     AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE,
 ]
 FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@pytest.fixture(scope="module", params=["usual", "eager"], autouse=True)
+def _eagerness(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Once as it is, and once so that what is meant for long lists is done with the shortest."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "eager":
+            patch.setattr("collectors.otlp.draft._SPOT_BYTES", 2)
+            patch.setattr("collectors.otlp.blocks._FEW", 1)
+            patch.setattr("collectors.otlp.blocks._SLOT_BITS", 2)
+            patch.setattr("collectors.otlp.blocks._CHUNK_BYTES", 64)
+            patch.setattr("collectors.otlp.templates._CHUNK_BYTES", 64)
+        yield
 
 
 def rows_of(points: Points) -> list[tuple[object, ...]]:
