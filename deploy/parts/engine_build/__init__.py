@@ -1,0 +1,1 @@
+"""What the environment of a real vLLM on the CPU is built from: see `deploy.parts.engine`."""
