@@ -21,8 +21,11 @@ class EventType(StrEnum):
     """data: signature (name in the catalogue of log patterns), line (capped), witness."""
     NODE_CONDITION = "node.condition"
     """data: condition, status, reason."""
+    CLUSTER_EVENT = "cluster.event"
+    """What a component of the cluster reports about an object (`kubectl get events`). data: reason,
+    message (capped), type, component, object, count, since, witness."""
     CHANGE = "change"
-    """data: change (rollout, config, driver, cordon, scale ...), what, who."""
+    """data: change (rollout, config, driver, cordon, scale ...), what (from -> to), who."""
     HEARTBEAT = "heartbeat"
     """A collector lives; carries a watermark: nothing older than `time_s` will follow from it."""
     PROBE = "probe"

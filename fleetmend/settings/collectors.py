@@ -88,6 +88,9 @@ class KubernetesSettings(Section):
     """Namespaces whose pods the label is believed of. Anybody who may make a pod somewhere may
     label it, and engines count as capacity; a pod with the label elsewhere is reported and is no
     engine."""
+    operator_namespaces: tuple[str, ...] = ("gpu-operator", "kube-system")
+    """Namespaces whose DaemonSets keep the driver and the device plugin: their updates are changes
+    of the nodes that they reach."""
     pool_label: str = "fleetmend.io/pool"
     """Label of nodes and engine pods that names their pool; without it the pool is `default`."""
     rack_label: str = "topology.kubernetes.io/rack"

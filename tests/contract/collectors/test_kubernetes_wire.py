@@ -10,11 +10,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from collectors.kube_fleet import Resource
-from collectors.kube_watch import VersionGone, WatchType
+from collectors import kubernetes
+from collectors.kube_feeds import Feed, Resource
+from collectors.kube_reader import VersionGone, WatchType
 from collectors.kubernetes import KubeApi
 from fleetmend.errors import PortError, PortRefused
 from fleetmend.settings.collectors import KubernetesSettings
+
+NODES, PODS = Feed(Resource.NODES), Feed(Resource.PODS)
 
 
 class FakeServer(ThreadingHTTPServer):
@@ -40,6 +43,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: FakeServer
+    line_end = b"\n"
 
     def do_GET(self) -> None:
         self.server.asked.append(parse_qs(urlsplit(self.path).query))
@@ -53,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 self.server.hold.wait(60)
                 return
-            self.wfile.write(f"{len(line) + 1:x}\r\n".encode() + line + b"\n\r\n")
+            line += self.line_end
+            self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -107,12 +112,16 @@ def node_event(kind: str, name: str) -> dict[str, Any]:
     return {"type": kind, "object": {"metadata": {"name": name, "resourceVersion": "8"}}}
 
 
-def test_pages_are_put_together(server: FakeServer, api: KubeApi) -> None:
+def test_a_list_comes_page_by_page(server: FakeServer, api: KubeApi) -> None:
     server.will(200, listing(["a", "b"], token="more"))  # noqa: S106 - a place in a list
     server.will(200, listing(["c"]))
-    objects, since = api.list(Resource.NODES)
-    assert [obj["metadata"]["name"] for obj in objects] == ["a", "b", "c"]
-    assert since == "7"
+    pages = list(api.pages(NODES))
+    assert [[obj["metadata"]["name"] for obj in page.objects] for page in pages] == [
+        ["a", "b"],
+        ["c"],
+    ]
+    assert [page.version for page in pages] == ["7", "7"]
+    assert server.asked[0]["limit"] == [str(NODES.page)]
     assert server.asked[1]["continue"] == ["more"]
 
 
@@ -120,7 +129,7 @@ def test_a_watch_asks_from_where_the_list_ended_and_for_bookmarks(
     server: FakeServer, api: KubeApi
 ) -> None:
     server.will(200, node_event("ADDED", "a"), node_event("DELETED", "a"))
-    events = list(api.watch(Resource.NODES, "7", 30))
+    events = list(api.watch(NODES, "7", 30))
     assert [event.type for event in events] == [WatchType.ADDED, WatchType.DELETED]
     assert server.asked[0]["resourceVersion"] == ["7"]
     assert server.asked[0]["allowWatchBookmarks"] == ["true"]
@@ -137,7 +146,67 @@ def test_a_forgotten_version_says_so_in_both_of_its_forms(
     else:
         server.will(410, gone)
     with pytest.raises(VersionGone):
-        list(api.watch(Resource.NODES, "1", 30))
+        list(api.watch(NODES, "1", 30))
+
+
+@pytest.mark.parametrize("in_stream", [True, False])
+def test_a_server_that_is_behind_the_version_makes_us_list_again(
+    server: FakeServer, api: KubeApi, in_stream: bool
+) -> None:
+    """One that was restored from a backup never reaches it: to wait would be for ever."""
+    cause = {"message": "Too large resource version"}
+    words = "Too large resource version: 900, current: 7"
+    behind = {"kind": "Status", "code": 504, "message": words, "details": {"causes": [cause]}}
+    if in_stream:
+        server.will(200, {"type": "ERROR", "object": behind})
+    else:
+        server.will(504, behind)
+    with pytest.raises(VersionGone):
+        list(api.watch(NODES, "900", 30))
+
+
+def test_a_token_of_a_list_that_has_expired_makes_us_list_again(
+    server: FakeServer, api: KubeApi
+) -> None:
+    server.will(200, listing(["a"], token="more"))  # noqa: S106 - a place in a list
+    server.will(410, {"kind": "Status", "code": 410, "reason": "Expired"})
+    with pytest.raises(VersionGone):
+        list(api.pages(NODES))
+
+
+def test_events_that_report_nothing_unusual_stay_on_the_server(
+    server: FakeServer, api: KubeApi
+) -> None:
+    feed = Feed(Resource.EVENTS)
+    server.will(200, listing([]))
+    server.will(200)
+    list(api.pages(feed))
+    list(api.watch(feed, "7", 30))
+    assert [asked["fieldSelector"] for asked in server.asked] == [["type!=Normal"]] * 2
+
+
+def test_a_watch_that_says_nothing_for_long_ends_without_a_failure(
+    server: FakeServer, api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection whose other end is gone says nothing for ever; the next one goes on."""
+    monkeypatch.setattr(kubernetes, "_QUIET_S", 0.2)
+    server.will(200, node_event("ADDED", "a"), None)
+    assert [event.type for event in api.watch(NODES, "1", 300)] == [WatchType.ADDED]
+
+
+def test_a_line_or_a_page_without_end_is_a_failure(
+    server: FakeServer, api: KubeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "_LINE_BYTES_MAX", 1000)
+    monkeypatch.setattr(kubernetes, "_PAGE_BYTES_MAX", 1000)
+    endless = json.dumps("x" * 5000).encode()
+    server.answers.append((200, [endless[:3000], endless[3000:]]))
+    monkeypatch.setattr(Handler, "line_end", b"")
+    with pytest.raises(PortError, match="a line of more"):
+        list(api.watch(NODES, "1", 30))
+    server.will(200, listing(["x" * 5000]))
+    with pytest.raises(PortError, match="a page of more"):
+        list(api.pages(NODES))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +224,7 @@ def test_a_refusal_is_told_from_a_failure(
 ) -> None:
     server.will(status, {"kind": "Status", "code": status})
     with pytest.raises(PortError) as raised:
-        api.list(Resource.PODS)
+        list(api.pages(PODS))
     assert type(raised.value) is error
 
 
@@ -166,7 +235,7 @@ def test_garbage_in_a_watch_is_a_failure(server: FakeServer, api: KubeApi) -> No
     server.will(200, {"type": "ERROR", "object": {"code": None}})
     for _ in range(4):
         with pytest.raises(PortError):
-            list(api.watch(Resource.NODES, "1", 30))
+            list(api.watch(NODES, "1", 30))
 
 
 @pytest.mark.parametrize("page", [["odd"], {"items": "odd"}, {"metadata": ["odd"]}])
@@ -175,14 +244,14 @@ def test_a_page_that_is_no_list_is_a_failure(
 ) -> None:
     server.will(200, page)
     with pytest.raises(PortError, match="no list"):
-        api.list(Resource.NODES)
+        list(api.pages(NODES))
 
 
 def test_nobody_listening_is_a_failure(server: FakeServer, api: KubeApi) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(PortError):
-        api.list(Resource.NODES)
+        list(api.pages(NODES))
 
 
 def test_an_open_watch_ends_when_it_is_stopped_from_another_thread(
@@ -193,7 +262,7 @@ def test_an_open_watch_ends_when_it_is_stopped_from_another_thread(
 
     def follow() -> None:
         try:
-            for _ in api.watch(Resource.NODES, "1", 300):
+            for _ in api.watch(NODES, "1", 300):
                 came.set()
         except PortError as error:
             errors.append(error)

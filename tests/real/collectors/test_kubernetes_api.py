@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from collectors import kubernetes
-from collectors.kube_fleet import Resource
-from collectors.kube_watch import KubernetesCollector, WatchType
+from collectors import kube_feeds
+from collectors.kube_feeds import Feed, Resource
+from collectors.kube_reader import WatchType
+from collectors.kube_watch import KubernetesCollector
 from collectors.kubernetes import KubeApi
 from deploy.parts.kube import KubeCluster
 from fleetmend.clock import SystemClock
@@ -127,16 +128,18 @@ def test_a_list_comes_whole_over_several_pages(
     run = uuid.uuid4().hex[:8]
     names = {f"page-{run}-{i}" for i in range(5)}
     kube.add_gpu_nodes(names)
-    monkeypatch.setattr(kubernetes, "_PAGE", 2)
+    monkeypatch.setattr(kube_feeds, "_PAGE", 2)
     api = KubeApi(KubernetesSettings(kubeconfig=str(kube.kubeconfig)))
-    objects, since = api.list(Resource.NODES)
-    listed = [obj["metadata"]["name"] for obj in objects]
+    pages = list(api.pages(Feed(Resource.NODES)))
+    listed = [obj["metadata"]["name"] for page in pages for obj in page.objects]
     assert names <= set(listed)
     assert len(listed) == len(set(listed))
-    assert int(since) > 0
+    assert max(len(page.objects) for page in pages) == 2
+    assert len({page.version for page in pages}) == 1
 
 
 def test_a_watch_without_news_ends_by_itself(kube: KubeCluster) -> None:
     api = KubeApi(KubernetesSettings(kubeconfig=str(kube.kubeconfig)))
-    _, since = api.list(Resource.PODS)
-    assert all(event.type in WatchType for event in api.watch(Resource.PODS, since, 1.0))
+    (*_, last) = api.pages(Feed(Resource.PODS))
+    watch = api.watch(Feed(Resource.PODS), last.version, 1.0)
+    assert all(event.type in WatchType for event in watch)

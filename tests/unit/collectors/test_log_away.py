@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collectors.kmsg import Boot, kernel_log
-from collectors.kube_fleet import Resource
+from collectors.kube_feeds import Resource
 from collectors.kube_watch import KubernetesCollector
 from collectors.prometheus import PrometheusCollector
 from fleetmend.clock import ManualClock, SystemClock
@@ -20,7 +20,7 @@ from fleetmend.settings.collectors import (
     TargetSettings,
 )
 from tests.unit.collectors.fakes import HeldExecutor, ListLetters, ListSink, Pages, page_of
-from tests.unit.collectors.test_kube import SETTINGS, FakeApi, node, pod
+from tests.unit.collectors.kube_world import SETTINGS, FakeApi, node, pod
 
 XID = "NVRM: Xid (PCI:0000:00:06): 79, GPU has fallen off the bus."
 GPU = entity_id("c", EntityKind.GPU, "GPU-1")
