@@ -35,7 +35,8 @@ from kafka.record.util import crc32c_c
 from deploy.parts.kafka import KafkaBroker
 from fleetmend.clock import SystemClock
 from fleetmend.model.samples import SampleBatch
-from fleetmend.streams.columns import decode_samples, encode_samples
+from fleetmend.streams.arrow_write import encode_samples
+from fleetmend.streams.columns import decode_samples
 from fleetmend.streams.kafka import MESSAGE_BYTES_MAX, KafkaLog
 from fleetmend.streams.port import Log, Outgoing, TopicPartition
 from fleetmend.streams.reader import Reader

@@ -1,7 +1,7 @@
 """The kubelet's pod-resources socket, version 1: which pod has been given which device.
 
-`collectors.pods` asks. The kubelet speaks gRPC; httpx with h2 speaks HTTP/2 over the socket, and
-the one message that comes back is walked here: field numbers are those of
+`collectors.pods` asks. The kubelet speaks gRPC (`collectors.kubelet_call`), and the one message
+that comes back is walked here: field numbers are those of
 k8s.io/kubelet/pkg/apis/podresources/v1/api.proto. What pods are called is hostile input: bounded.
 """
 
@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
+from collectors.kubelet_call import call
+from fleetmend.clock import Clock
 from fleetmend.errors import BadInput, PortError
 
-_METHOD = "http://kubelet/v1.PodResourcesLister/List"
-_PREFIX_BYTES = 5
-"""Before a gRPC message: whether it is compressed, and its length."""
+_METHOD = "/v1.PodResourcesLister/List"
 _NAME_MAX = 253
 _DEVICES_MAX = 4096
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -38,55 +36,28 @@ Holders = dict[str, tuple[PodRef, ...]]
 class PodResources:
     """A client of the socket; one thread uses it."""
 
-    def __init__(self, socket: Path, *, timeout_s: float, answer_bytes_max: int) -> None:
+    def __init__(
+        self, socket: Path, *, timeout_s: float, answer_bytes_max: int, clock: Clock
+    ) -> None:
+        """`timeout_s`: for the whole of an answer."""
         self._socket = socket
+        self._timeout_s = timeout_s
         self._bytes_max = answer_bytes_max
-        self._client = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket), http1=False, http2=True),
-            timeout=timeout_s,
-            headers={"content-type": "application/grpc", "te": "trailers"},
-        )
+        self._clock = clock
 
     def holders(self) -> Holders:
         """Who has which GPU now. Raises PortError when the kubelet does not answer, BadInput when
         the answer is none."""
         if not self._socket.exists():
             raise PortError("there is no socket", where=str(self._socket))
-        empty = bytes(_PREFIX_BYTES)  # an empty message, not compressed
-        try:
-            with self._client.stream("POST", _METHOD, content=empty) as response:
-                status = response.headers.get("grpc-status", "0")
-                if response.status_code != httpx.codes.OK or status != "0":
-                    said = response.headers.get("grpc-message", "")[:_NAME_MAX]
-                    text = f"HTTP {response.status_code}, gRPC status {status} {said}"
-                    raise PortError(text, where=str(self._socket))
-                body = self._bounded(response)
-        except httpx.HTTPError as error:
-            text = f"{type(error).__name__}: {error}"[:_NAME_MAX]
-            raise PortError(text, where=str(self._socket)) from error
-        return parse_holders(_message(body))
-
-    def _bounded(self, response: httpx.Response) -> bytes:
-        body = bytearray()
-        for part in response.iter_raw():
-            body += part
-            if len(body) > self._bytes_max:
-                raise BadInput(f"answer of over {self._bytes_max} bytes", where=str(self._socket))
-        return bytes(body)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._client.close()
-
-
-def _message(body: bytes) -> bytes:
-    """The one message of an answer. Raises BadInput."""
-    if len(body) < _PREFIX_BYTES:
-        raise BadInput("the kubelet answered without a message")
-    length = int.from_bytes(body[1:_PREFIX_BYTES], "big")
-    if body[0] != 0 or len(body) != _PREFIX_BYTES + length:
-        raise BadInput("the kubelet's message is compressed or cut")
-    return body[_PREFIX_BYTES:]
+        answer = call(
+            self._socket,
+            _METHOD,
+            timeout_s=self._timeout_s,
+            answer_bytes_max=self._bytes_max,
+            clock=self._clock,
+        )
+        return parse_holders(answer)
 
 
 def parse_holders(message: bytes) -> Holders:

@@ -78,8 +78,6 @@ class Pods:
         while not stop.is_set():
             self.refresh()
             self._clock.wait(stop, self._settings.refresh_s)
-        if self._client is not None:
-            self._client.close()
 
     def refresh(self) -> None:
         """Ask once. What was known before is forgotten when the kubelet does not answer: a pod
@@ -89,6 +87,7 @@ class Pods:
                 Path(self._settings.socket),
                 timeout_s=self._settings.timeout_s,
                 answer_bytes_max=self._settings.answer_bytes_max,
+                clock=self._clock,
             )
         try:
             self._holders = self._client.holders()

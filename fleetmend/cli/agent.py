@@ -27,6 +27,8 @@ from collectors.pods import Pods
 from collectors.sink import Sink
 from collectors.xid_desk import XidDesk
 from collectors.xid_merge import XidWitness
+from fleetmend.cli.agent_beat import Heartbeat
+from fleetmend.cli.agent_figures import AgentFigures
 from fleetmend.cli.agent_sink import AgentSink, Promises
 from fleetmend.cli.app import app, say
 from fleetmend.cli.settings import ConfigOption, load
@@ -34,8 +36,6 @@ from fleetmend.clock import Clock, SystemClock
 from fleetmend.errors import SettingsError
 from fleetmend.health import FlowMetrics, HealthPages, ServiceMetrics
 from fleetmend.logs import configure
-from fleetmend.model.entities import EntityKind, RelationKind, TopologyChange, TopologyOp, entity_id
-from fleetmend.model.events import Event, EventType, event_id
 from fleetmend.services import Loop, Service, ServiceThreads
 from fleetmend.settings import Settings
 from fleetmend.settings.collectors import KernelLogSettings
@@ -43,11 +43,14 @@ from fleetmend.streams.engines import open_log
 from fleetmend.streams.producer import Producer
 from fleetmend.streams.spool import SpooledLog
 
-HEARTBEAT_S = 10.0
 MARK_S = 1.0
 """Seconds between two marks: ticks are of a second."""
-_HOLD_S = 0.5
-"""Samples are gathered by the collectors already."""
+_MARK_AGAIN_S = 2.0
+"""Seconds after which a promise is repeated that has not moved: a producer that is not heard for
+`ticks.idle_after_s` is not waited for. A mark goes to each partition, so one that says nothing new
+is left out where it can be."""
+_HOLD_S = 5.0
+"""Longest wait of samples for company: a mark, which ticks wait for anyway, takes them along."""
 
 
 @app.command("agent")
@@ -168,91 +171,20 @@ def make(
 
 
 def mark(producer: Producer, promises: Promises, clock: Clock, stop: threading.Event) -> None:
-    """Put what all sources promise into the log, once a second, until `stop` is set."""
-    marked_s = float("-inf")
+    """Put what all sources promise into the log, with the samples that it is about, until `stop` is
+    set: when it moves, looked at once a second."""
+    marked_s = sent_s = float("-inf")
     while not clock.wait(stop, MARK_S):
         kept_s = promises.kept()
-        if kept_s is not None:
-            marked_s = max(marked_s, kept_s)  # a source that comes back takes no promise back
+        now_s = clock.monotonic_s()
+        # A source that comes back takes no promise back.
+        if kept_s is not None and (kept_s > marked_s or now_s - sent_s >= _MARK_AGAIN_S):
+            marked_s, sent_s = max(marked_s, kept_s), now_s
             producer.mark(marked_s)
 
 
 def _addresses(gpus: Sequence[Gpu]) -> dict[str, str]:
     return {gpu.pci: gpu.uuid for gpu in gpus}
-
-
-class Heartbeat:
-    """The agent itself as a collector: that it lives, and what it has lost."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        node: str,
-        spool: SpooledLog,
-        desk: XidDesk,
-        pods: Pods,
-        failed: Callable[[], int],
-        sink: Sink,
-    ) -> None:
-        self._settings = settings
-        self._node = node
-        self._spool = spool
-        self._desk = desk
-        self._pods = pods
-        self._failed = failed
-        self._sink = sink
-
-    def run(self, clock: Clock, stop: threading.Event) -> None:
-        """Beat until `stop` is set."""
-        at_s = clock.now_s()
-        for change in self._stated(at_s):
-            self._sink.topology(change)
-        while not stop.is_set():
-            at_s = max(at_s, clock.now_s())
-            self._sink.event(self._beat(at_s))
-            clock.wait(stop, HEARTBEAT_S)
-
-    def _stated(self, at_s: float) -> list[TopologyChange]:
-        """The agent, and its node and pool where nobody else states them."""
-        cluster, agent = self._settings.cluster, self._settings.agent
-        own = entity_id(cluster, EntityKind.COLLECTOR, f"agent-{self._node}")
-        node = entity_id(cluster, EntityKind.NODE, self._node)
-        pool = entity_id(cluster, EntityKind.POOL, agent.pool)
-        changes = [
-            TopologyChange(at_s, TopologyOp.ENTITY, own),
-            TopologyChange(at_s, TopologyOp.RELATION, own, node, RelationKind.OBSERVES),
-        ]
-        if agent.states_topology:
-            changes += [
-                TopologyChange(at_s, TopologyOp.ENTITY, pool),
-                TopologyChange(at_s, TopologyOp.ENTITY, node, attributes={"pool": agent.pool}),
-                TopologyChange(at_s, TopologyOp.RELATION, node, pool, RelationKind.MEMBER_OF),
-            ]
-        return changes
-
-    def _beat(self, at_s: float) -> Event:
-        source = f"collector/agent-{self._node}"
-        return Event(
-            id=event_id(source, repr(at_s)),
-            source=source,
-            type=EventType.HEARTBEAT,
-            time_s=at_s,
-            subject=entity_id(self._settings.cluster, EntityKind.COLLECTOR, f"agent-{self._node}"),
-            node=self._node,
-            data={
-                "spool_bytes": self._spool.waiting_bytes,
-                "spool_dropped_samples": self._spool.dropped["samples"],
-                "spool_dropped_events": self._spool.dropped["events"],
-                "spool_torn_bytes": self._spool.torn_bytes,
-                "log_away": self._spool.away,
-                "xid_witnesses": " ".join(sorted(self._desk.witnesses(EventType.XID))),
-                "xids_late": self._desk.late,
-                "xids_dropped": self._desk.dropped,
-                "calls_failed": self._failed(),
-                "kubelet": self._pods.failing or "ok",
-            },
-        )
 
 
 def run(parts: AgentParts, settings: Settings, stop: threading.Event) -> None:
@@ -263,6 +195,7 @@ def run(parts: AgentParts, settings: Settings, stop: threading.Event) -> None:
     figures.producers.append(parts.producer)
     registry.register(figures)
     registry.register(ServiceMetrics(threads))
+    registry.register(AgentFigures(parts.clock, parts.spool.figures))
     health = settings.health
     pages = None
     if health.port:

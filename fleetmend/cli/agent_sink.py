@@ -55,9 +55,8 @@ class AgentSink:
         self._restate_at_s: float | None = None
 
     def samples(self, batch: SampleBatch, node: str) -> None:
-        """Samples of the node, at once: they were gathered already."""
+        """Samples of the node; the next mark takes them along."""
         self._producer.samples(node, batch)
-        self._producer.flush()
 
     def event(self, event: Event) -> None:
         """One event, at once."""

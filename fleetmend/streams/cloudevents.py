@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType
-from fleetmend.streams.columns import TIME_S_MAX
+from fleetmend.streams.bounds import TIME_S_MAX
 
 CONTENT_TYPE = "application/cloudevents+json"
 """Marks a record in this form whoever wrote it (CloudEvents Kafka binding, structured mode)."""

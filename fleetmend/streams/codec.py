@@ -7,7 +7,6 @@ never a dead stage.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import TopologyChange
@@ -16,10 +15,11 @@ from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
 from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Claim, Cut, Mark
+from fleetmend.streams.arrow_write import encode_samples
+from fleetmend.streams.bounds import TIME_S_MAX
 from fleetmend.streams.cloudevents import CONTENT_TYPE, decode_event, encode_event
-from fleetmend.streams.columns import TIME_S_MAX, decode_samples, encode_samples
 from fleetmend.streams.documents import DocumentCodec
-from fleetmend.streams.port import Payload, RawRecord, Record
+from fleetmend.streams.port import Encoded, Payload, RawRecord, Record
 
 RECORD_BYTES_MAX = 4_000_000
 """Bytes of one encoded record: a little less than the 4 MiB that our Kafka topics take."""
@@ -35,8 +35,16 @@ _CUT = DocumentCodec(Cut)
 _CLAIM = DocumentCodec(Claim)
 _MARK = DocumentCodec(Mark)
 
+
+def _decode_samples(value: bytes) -> SampleBatch:
+    """Loaded where something is read: who only writes, as a node agent does, needs no Arrow."""
+    from fleetmend.streams.columns import decode_samples  # noqa: PLC0415
+
+    return decode_samples(value)
+
+
 _DECODERS: dict[str, Callable[[bytes], Payload]] = {
-    "SampleBatch": decode_samples,
+    "SampleBatch": _decode_samples,
     "Event": decode_event,
     "TopologyChange": _TOPOLOGY.decode,
     "Finding": _FINDING.decode,
@@ -45,14 +53,6 @@ _DECODERS: dict[str, Callable[[bytes], Payload]] = {
     "Claim": _CLAIM.decode,
     "Mark": _MARK.decode,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What goes into the log for one payload."""
-
-    headers: dict[str, str]
-    value: bytes
 
 
 def newest_s(payload: Payload) -> float:
@@ -70,9 +70,11 @@ def newest_s(payload: Payload) -> float:
             return payload.at_s
 
 
-def encode(payload: Payload) -> Encoded:
-    """Headers and bytes of a payload. Raises BadInput for what could not be read back, and for
-    more than `RECORD_BYTES_MAX` bytes."""
+def encode(payload: Payload | Encoded) -> Encoded:
+    """Headers and bytes of a payload; one that is encoded already stays as it is. Raises BadInput
+    for what could not be read back, and for more than `RECORD_BYTES_MAX` bytes."""
+    if isinstance(payload, Encoded):
+        return payload
     value = _bytes(payload)
     kind = type(payload).__name__
     if len(value) > RECORD_BYTES_MAX:

@@ -1,8 +1,9 @@
-"""Sample batches on the wire: one Arrow IPC stream with one record batch, lz4 inside.
+"""Sample batches read from the wire: one Arrow IPC stream with one record batch, lz4 inside.
 
 Columns `ts` (float64), `entity` and `signal` (dictionary of strings), `value` (float64; NaN and
-infinities are values like any other). Called by `fleetmend.streams.codec` alone. Rows are never
-turned into Python objects: that would cost two orders of magnitude.
+infinities are values like any other), as `fleetmend.streams.arrow_write` writes them. Called by
+`fleetmend.streams.codec` alone. Rows are never turned into Python objects: that would cost two
+orders of magnitude.
 """
 
 from typing import Any
@@ -14,50 +15,16 @@ from numpy.typing import NDArray
 from fleetmend.errors import BadInput
 from fleetmend.model.samples import SampleBatch
 from fleetmend.streams.arrow_bounds import check_decoded
+from fleetmend.streams.arrow_write import check_times
+from fleetmend.streams.bounds import NAME_CHARS_MAX, NAMES_MAX, ROWS_MAX
 
-ROWS_MAX = 1_000_000
-"""Rows in one batch."""
-NAMES_MAX = 100_000
-"""Entities, or signals, that one batch names."""
 DECODED_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of a whole batch once decoded: `ROWS_MAX` rows of 24 bytes, and their names. A bomb stops
 here, before it is decompressed."""
-NAME_CHARS_MAX = 512
-"""Characters in an entity id or a signal name."""
-TIME_S_MAX = 5e10
-"""Event times beyond this (year 3554, either way) are milliseconds taken for seconds, or noise."""
 
-_NAMES = pa.dictionary(pa.int32(), pa.string())
-_SCHEMA = pa.schema(
-    [("ts", pa.float64()), ("entity", _NAMES), ("signal", _NAMES), ("value", pa.float64())],
-    metadata={"schema": "1"},
-)
-_COLUMNS = frozenset(_SCHEMA.names)
+_COLUMNS = frozenset(("ts", "entity", "signal", "value"))
 # Arrow's own thread pool costs more than it brings at this size: measured 3 times slower.
-_WRITE = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _READ = pa.ipc.IpcReadOptions(use_threads=False)
-
-
-def encode_samples(batch: SampleBatch) -> bytes:
-    """The batch as bytes. Raises BadInput for an empty or inconsistent batch or times that are
-    none."""
-    _check_times(batch.time_s)
-    try:
-        table = pa.record_batch(
-            [
-                pa.array(np.ascontiguousarray(batch.time_s, np.float64)),
-                _named(batch.entity, batch.entities),
-                _named(batch.signal, batch.signals),
-                pa.array(np.ascontiguousarray(batch.value, np.float64)),
-            ],
-            schema=_SCHEMA,
-        )
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, _SCHEMA, options=_WRITE) as writer:
-            writer.write_batch(table)
-        return bytes(sink.getvalue())
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise BadInput(f"sample batch is inconsistent: {error}") from error
 
 
 def decode_samples(value: bytes) -> SampleBatch:
@@ -76,7 +43,7 @@ def decode_samples(value: bytes) -> SampleBatch:
         values = _floats(batch, "value")
     except (pa.ArrowException, OSError, UnicodeDecodeError, StopIteration) as error:
         raise BadInput(f"not a sample batch: {error}") from error
-    _check_times(time_s)
+    check_times(time_s)
     return SampleBatch(time_s, entity, signal, values, entities, signals)
 
 
@@ -128,19 +95,3 @@ def _codes(batch: Any, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     if any(not 0 < len(word) <= NAME_CHARS_MAX for word in words):
         raise BadInput(f"empty or overlong name in {name}", fix=f"At most {NAME_CHARS_MAX}.")
     return np.asarray(column.indices.to_numpy(zero_copy_only=False), np.int32), words
-
-
-def _named(codes: NDArray[np.int32], names: tuple[str, ...]) -> Any:
-    if any(not 0 < len(name) <= NAME_CHARS_MAX for name in names):
-        raise BadInput("empty or overlong name", fix=f"1 to {NAME_CHARS_MAX} characters.")
-    indices = pa.array(np.ascontiguousarray(codes, np.int32))
-    # `safe` checks that every code lies inside the dictionary.
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()), safe=True)
-
-
-def _check_times(time_s: NDArray[np.float64]) -> None:
-    """Refuse what no tick can hold. A NaN fails the comparison, as it should."""
-    if not 0 < len(time_s) <= ROWS_MAX:
-        raise BadInput(f"{len(time_s)} rows", fix=f"Expected 1 to {ROWS_MAX}.")
-    if not (float(np.min(time_s)) >= -TIME_S_MAX and float(np.max(time_s)) <= TIME_S_MAX):
-        raise BadInput("a sample's time is no Unix time in seconds")

@@ -13,11 +13,11 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from fleetmend.errors import StreamError
-from fleetmend.streams.codec import Encoded, encode
+from fleetmend.streams.codec import encode
 from fleetmend.streams.kafka_client import OPEN_TIMEOUT_MS, connect, translated
 from fleetmend.streams.kafka_reader import KafkaReaders
 from fleetmend.streams.partition import partition_count, target
-from fleetmend.streams.port import Outgoing, RawRecord, TopicPartition
+from fleetmend.streams.port import Encoded, Outgoing, RawRecord, TopicPartition
 from fleetmend.streams.topics import SPECS, Topic
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024

@@ -21,12 +21,21 @@ Payload = SampleBatch | Event | TopologyChange | Finding | Incident | Cut | Clai
 
 
 @dataclass(frozen=True, slots=True)
+class Encoded:
+    """What goes into the log for one payload, as `fleetmend.streams.codec` made it."""
+
+    headers: dict[str, str]
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A record to be appended. The key decides the partition unless `partition` is given."""
 
     topic: Topic
     key: str
-    payload: Payload
+    payload: Payload | Encoded
+    """Encoded already where a spool hands on what lies in it."""
     partition: int | None = None
 
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 _HEADER = struct.Struct("<IIQ")
 _BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -28,6 +29,27 @@ class Stored:
 
     number: int
     body: bytes
+    chain: str
+    """Name of the chain that it lies in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Records, and the bytes of their bodies."""
+
+    records: int = 0
+    size: int = 0
+
+    @classmethod
+    def of(cls, *bodies: bytes) -> Self:
+        """These records."""
+        return cls(len(bodies), sum(map(len, bodies)))
+
+    def __add__(self, other: Self) -> "Amount":
+        return Amount(self.records + other.records, self.size + other.size)
+
+    def __sub__(self, other: Self) -> "Amount":
+        return Amount(self.records - other.records, self.size - other.size)
 
 
 @dataclass(slots=True)
@@ -63,12 +85,17 @@ class Chain:
     """The segment files of one kind of record. Errors of the disk are OSError. One thread at a
     time."""
 
-    def __init__(self, folder: Path, name: str, *, segment_bytes: int) -> None:
-        """Open what is there, and cut off what was not written to its end."""
+    def __init__(self, folder: Path, name: str, *, segment_bytes: int, sent: int = 0) -> None:
+        """Open what is there, and cut off what was not written to its end. `sent`: the highest
+        number that has been sent."""
         self.torn_bytes = 0
         """Bytes that were cut off or could not be read."""
+        self.found = Amount()
+        """What lay there above `sent` when it was opened."""
         self._folder = folder
-        self._name = name
+        self.name = name
+        self.dropped_to = 0
+        """The highest number of what was dropped for room."""
         self._segment_bytes = segment_bytes
         self._segments: deque[_Segment] = deque()
         self._file: int | None = None
@@ -78,13 +105,14 @@ class Chain:
         """The highest number that was read."""
         self._read_at: tuple[Path | None, int] = (None, 0)
         for path in sorted(folder.glob(f"{name}-*.seg")):
-            self._open(path)
+            self._open(path, sent)
         self.last = max((segment.last for segment in self._segments), default=0)
         """The highest number ever stored in what is left."""
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, sent: int) -> None:
         end = records = first = last = 0
-        for whole, number, _ in _scan(path):
+        for whole, number, body in _scan(path):
+            self.found += Amount.of(body) if number > sent else Amount()
             first = number if records == 0 else first
             end, last, records = whole, number, records + 1
         size = path.stat().st_size
@@ -123,7 +151,7 @@ class Chain:
     def _begin(self, number: int) -> None:
         """A new file. The one before it is given to the disk for good."""
         self._end_file()
-        path = self._folder / f"{self._name}-{number:020d}.seg"
+        path = self._folder / f"{self.name}-{number:020d}.seg"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL, 0o600)
         self._segments.append(_Segment(path, number, 0, 0, number - 1))
 
@@ -172,7 +200,7 @@ class Chain:
             if len(body) < length or _checksum(number, body) != checksum:
                 break
             if number > max(sent, self._taken):
-                self._ahead.append(Stored(number, body))
+                self._ahead.append(Stored(number, body, self.name))
                 self._taken = number
             at += _HEADER.size + length
         if at < len(data):  # a bad disk: nothing behind it can be trusted to begin anywhere
@@ -191,14 +219,15 @@ class Chain:
                 self._end_file()
             self._segments.popleft().path.unlink()
 
-    def drop_oldest(self, sent: int) -> int:
-        """Delete the oldest file; how many records above `sent` were in it."""
+    def drop_oldest(self, sent: int) -> Amount:
+        """Delete the oldest file; what above `sent` was in it."""
         if len(self._segments) == 1:
             self._end_file()
         segment = self._segments.popleft()
-        dropped = segment.records
-        if segment.first <= sent:
-            dropped = sum(number > sent for _, number, _ in _scan(segment.path))
+        dropped = Amount()
+        for _, number, body in _scan(segment.path):
+            dropped += Amount.of(body) if number > sent else Amount()
+        self.dropped_to = max(self.dropped_to, segment.last)
         self._ahead = deque(stored for stored in self._ahead if stored.number > segment.last)
         segment.path.unlink()
         return dropped

@@ -19,16 +19,17 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fleetmend.clock import Clock
 from fleetmend.errors import BadInput, StreamError
 from fleetmend.model.ticks import Mark
-from fleetmend.streams.codec import decode, encode
+from fleetmend.streams.codec import KIND_HEADER, TIME_HEADER, encode
 from fleetmend.streams.partition import partition_count
-from fleetmend.streams.port import Log, Outgoing, RawRecord, TopicPartition
-from fleetmend.streams.segments import Chain, Stored
+from fleetmend.streams.port import Encoded, Log, Outgoing, RawRecord, TopicPartition
+from fleetmend.streams.segments import Amount, Chain, Stored
 from fleetmend.streams.topics import Topic
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,32 @@ _BATCH_BYTES = 2 * 1024 * 1024
 _CURSOR = "sent"
 _LAYOUT = "partitions.json"
 _IDLE_S = 1.0
+_COMPANY_S = 0.2
+"""Seconds that samples and marks wait for others to go with them: each append costs the node and
+the broker as much as all of its records. Events go at once, and take along what waits."""
 _AWAY_MARK_S = 5.0
 """Event time between two marks of a producer that are kept while the log is away."""
+_NEVER_S = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFigures:
+    """How a spool is doing."""
+
+    waiting: Amount
+    """What has not been sent yet."""
+    disk_bytes: int
+    """Bytes of its files, those included that have been sent and not deleted yet."""
+    oldest_s: float
+    """Event time of the oldest record that waits, Unix seconds; infinite when none does."""
+    drained: Amount
+    """What has been sent since the start."""
+    dropped: Mapping[Kept, int]
+    """Records given up for want of room or because they could not be read any more."""
+    torn_bytes: int
+    """Bytes cut off because a process was killed while it wrote them, or unreadable."""
+    away: str
+    """Why nothing goes out just now; empty when it does."""
 
 
 class SpooledLog:
@@ -74,20 +99,38 @@ class SpooledLog:
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._something = threading.Event()
+        self._urgent = threading.Event()
         self._marked_s: dict[str, float] = {}
         self._log: Log | None = None
         self._retry_at_s = float("-inf")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._sent = sent = self._read_cursor()
             self._chains: dict[Kept, Chain] = {
-                "samples": Chain(folder, "samples", segment_bytes=segment_bytes),
-                "events": Chain(folder, "events", segment_bytes=segment_bytes),
+                "samples": Chain(folder, "samples", segment_bytes=segment_bytes, sent=sent),
+                "events": Chain(folder, "events", segment_bytes=segment_bytes, sent=sent),
             }
-            self._sent = self._read_cursor()
             self._counts = self._read_layout(partitions)
         except OSError as error:
             raise StreamError(f"spool: {error}", where=str(folder)) from error
         self._last = max(self._sent, *(chain.last for chain in self._chains.values()))
+        self._waiting = self._chains["samples"].found + self._chains["events"].found
+        self._drained = Amount()
+
+    def figures(self) -> SpoolFigures:
+        """How it is doing now."""
+        with self._lock:
+            batch, _ = self._batch()
+            chains = self._chains.values()
+            return SpoolFigures(
+                waiting=self._waiting,
+                disk_bytes=sum(chain.size_bytes for chain in chains),
+                oldest_s=_time_of(batch[0].body) if batch else _NEVER_S,
+                drained=self._drained,
+                dropped=dict(self.dropped),
+                torn_bytes=self.torn_bytes,
+                away=self.away,
+            )
 
     @property
     def torn_bytes(self) -> int:
@@ -101,34 +144,32 @@ class SpooledLog:
             return self._last
 
     @property
-    def waiting_bytes(self) -> int:
-        """Bytes on disk, those included that have been sent and not deleted yet."""
-        with self._lock:
-            return sum(chain.size_bytes for chain in self._chains.values())
-
-    @property
     def behind(self) -> bool:
         """Whether something waits to be sent."""
         with self._lock:
-            return bool(self._batch())
+            return bool(self._batch()[0])
 
     def append(self, records: Sequence[Outgoing]) -> None:
         """Keep the records on disk; `drain` sends them. Raises BadInput, before anything is kept,
         for a payload that could not be read back, StreamError when the disk does not take them
         (then some of them may have been taken)."""
         bodies = [(_kept(record), _packed(record)) for record in records if self._wanted(record)]
+        urgent = any(kept == "events" for kept, _ in bodies)
         with self._lock:
             try:
                 for kept, body in bodies:
                     self._chains[kept].append(self._last + 1, body)
                     self._last += 1
-                if self.away and any(kept == "events" for kept, _ in bodies):
+                    self._waiting += Amount.of(body)
+                if self.away and urgent:
                     self._chains["events"].sync()
                 self._make_room()
             except OSError as error:
                 raise StreamError(f"spool: {error}", where=str(self._folder)) from error
         if records:
             self._something.set()
+        if urgent:
+            self._urgent.set()
 
     def _wanted(self, record: Outgoing) -> bool:
         """While the log is away, marks of one producer need not be dense: only the last of them
@@ -150,9 +191,7 @@ class SpooledLog:
         if now_s < self._retry_at_s:
             self._clock.wait(threading.Event(), min(_IDLE_S, self._retry_at_s - now_s))
             return 0
-        self._something.clear()
-        with self._lock:
-            batch = self._batch()
+        batch = self._next()
         if not batch:
             self._clock.wait(self._something, _IDLE_S)
             return 0
@@ -166,10 +205,11 @@ class SpooledLog:
             self._retry_at_s = self._clock.monotonic_s() + self._retry_s
             return 0
         if self.away:
-            logger.warning("log is back, draining", extra={"bytes": self.waiting_bytes})
+            logger.warning("log is back, draining", extra={"bytes": self._waiting.size})
             self.away = ""
         with self._lock:
             try:
+                self._gone(batch)
                 self._sent = max(self._sent, batch[-1].number)
                 self._write_cursor()
                 for chain in self._chains.values():
@@ -177,6 +217,26 @@ class SpooledLog:
             except OSError as error:
                 raise StreamError(f"spool: {error}", where=str(self._folder)) from error
         return len(batch)
+
+    def _next(self) -> list[Stored]:
+        """What to send now; what comes within a moment goes with what nobody waits for."""
+        self._something.clear()
+        self._urgent.clear()
+        with self._lock:
+            batch, urgent = self._batch()
+        if batch and not urgent and len(batch) < _BATCH_RECORDS and not self.away:
+            self._clock.wait(self._urgent, _COMPANY_S)
+            with self._lock:
+                batch, _ = self._batch()
+        return batch
+
+    def _gone(self, batch: Sequence[Stored]) -> None:
+        """Count what was sent; some of it may have been dropped for room meanwhile."""
+        bodies = [stored.body for stored in batch]
+        self._drained += Amount.of(*bodies)
+        dropped_to = {chain.name: chain.dropped_to for chain in self._chains.values()}
+        here = [stored.body for stored in batch if stored.number > dropped_to[stored.chain]]
+        self._waiting -= Amount.of(*here)
 
     def partitions(self, topic: Topic) -> tuple[TopicPartition, ...]:
         """The partitions of a topic, as the log had them when it was last reached."""
@@ -215,17 +275,21 @@ class SpooledLog:
                 self._log = log
             return self._log
 
-    def _batch(self) -> list[Stored]:
-        """The next records of both chains, in the order in which they were appended."""
+    def _batch(self) -> tuple[list[Stored], bool]:
+        """The next records of both chains, in the order in which they were appended, and whether
+        there are events among what waits."""
         horizon = float("inf")
         found: list[Stored] = []
-        for chain in self._chains.values():
+        urgent = False
+        for kept, chain in self._chains.items():
             stored, whole = chain.waiting(self._sent, records=_BATCH_RECORDS, size=_BATCH_BYTES)
             found += stored
+            urgent |= bool(stored) and kept == "events"
             if not whole:  # what follows in this chain may come before what the other has
                 horizon = min(horizon, stored[-1].number)
         found.sort(key=lambda stored: stored.number)
-        return [stored for stored in found[:_BATCH_RECORDS] if stored.number <= horizon]
+        batch = [stored for stored in found[:_BATCH_RECORDS] if stored.number <= horizon]
+        return batch, urgent
 
     def _send(self, log: Log, bodies: Sequence[bytes]) -> None:
         """Append in one go; where one of the records cannot be appended at all, one by one."""
@@ -251,14 +315,16 @@ class SpooledLog:
         count = self._counts[record.topic]
         if record.partition is None or record.partition < count:
             return record
-        if isinstance(record.payload, Mark):
+        if _is_mark(record):
             return None
         return Outgoing(record.topic, record.key, record.payload, record.partition % count)
 
     def _make_room(self) -> None:
         while sum(chain.size_bytes for chain in self._chains.values()) > self._bytes_max:
             kept: Kept = "samples" if self._chains["samples"].size_bytes else "events"
-            self.dropped[kept] += self._chains[kept].drop_oldest(self._sent)
+            dropped = self._chains[kept].drop_oldest(self._sent)
+            self.dropped[kept] += dropped.records
+            self._waiting -= dropped
 
     def _read_cursor(self) -> int:
         try:
@@ -297,8 +363,14 @@ class SpooledLog:
 
 
 def _kept(record: Outgoing) -> Kept:
-    marks = isinstance(record.payload, Mark)
-    return "samples" if record.topic is Topic.SAMPLES or marks else "events"
+    return "samples" if record.topic is Topic.SAMPLES or _is_mark(record) else "events"
+
+
+def _is_mark(record: Outgoing) -> bool:
+    payload = record.payload
+    if isinstance(payload, Encoded):
+        return payload.headers.get(KIND_HEADER) == Mark.__name__
+    return isinstance(payload, Mark)
 
 
 def _packed(record: Outgoing) -> bytes:
@@ -309,11 +381,22 @@ def _packed(record: Outgoing) -> bytes:
 
 
 def _unpacked(body: bytes) -> Outgoing:
-    """Raises BadInput."""
+    """The record as it was appended; its payload stays as it lies there, since it was encoded by
+    `append` and its checksum is right. Raises BadInput."""
     try:
         length = int.from_bytes(body[:4], "little")
         topic, key, partition, headers = json.loads(body[4 : 4 + length])
-        raw = RawRecord(Topic(topic), 0, 0, str(key), headers, body[4 + length :], 0.0)
-    except (ValueError, TypeError) as error:
+        named = {str(name): str(text) for name, text in headers.items()}
+        payload = Encoded(named, body[4 + length :])
+        return Outgoing(Topic(topic), str(key), payload, partition)
+    except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(str(error), where="spool") from error
-    return Outgoing(raw.topic, raw.key, decode(raw).payload, partition)
+
+
+def _time_of(body: bytes) -> float:
+    """The newest event time in a stored record; infinite when it cannot be read."""
+    try:
+        payload = _unpacked(body).payload
+        return float(payload.headers[TIME_HEADER]) if isinstance(payload, Encoded) else _NEVER_S
+    except (BadInput, KeyError, ValueError):
+        return _NEVER_S

@@ -128,6 +128,8 @@ def test_every_signal_is_named_after_its_entity_and_can_be_reached() -> None:
     counted = {*COUNTED.values(), *LEVELS, ENQUEUES, "stalls", "stall_oldest"}
     own |= {stem + name for stem in ("gpu.", "node.gpu_") for name in counted}
     own |= {"node.ebpf_available", "node.ebpf_lost", "node.tcp_retransmits", "node.gpus_found"}
+    own |= {"node.agent_cpu_time", "node.agent_memory", "node.spool_records", "node.spool_bytes"}
+    own |= {"node.spool_oldest_age", "node.spool_drained", "node.spool_dropped"}
     for signal in catalogue().signals.values():
         assert signal.name.split(".")[0] == signal.entity.value
         assert (signal.partition is not None) == (signal.entity is EntityKind.GPU)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from fleetmend.errors import BadInput
 from fleetmend.model.samples import SampleBatch
 from fleetmend.streams.arrow_bounds import check_decoded
+from fleetmend.streams.arrow_write import encode_samples
+from fleetmend.streams.bounds import ROWS_MAX
 from fleetmend.streams.codec import decode
-from fleetmend.streams.columns import DECODED_BYTES_MAX, ROWS_MAX, decode_samples, encode_samples
+from fleetmend.streams.columns import DECODED_BYTES_MAX, decode_samples
 from fleetmend.streams.port import RawRecord
 from fleetmend.streams.topics import Topic
 

@@ -18,9 +18,10 @@ from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
 from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Cut, Mark
+from fleetmend.streams.arrow_write import encode_samples
 from fleetmend.streams.cloudevents import rfc3339, unix_s
 from fleetmend.streams.codec import RECORD_BYTES_MAX, decode, encode
-from fleetmend.streams.columns import decode_samples, encode_samples
+from fleetmend.streams.columns import decode_samples
 from fleetmend.streams.port import Payload
 from fleetmend.streams.topics import Topic
 from tests.unit.streams.payloads import (

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Mark
+from fleetmend.streams.codec import decode
 from fleetmend.streams.partition import target
-from fleetmend.streams.port import Outgoing, RawRecord, TopicPartition
+from fleetmend.streams.port import Encoded, Outgoing, Payload, RawRecord, TopicPartition
 from fleetmend.streams.producer import Producer
 from fleetmend.streams.spool import SpooledLog
 from fleetmend.streams.topics import Topic
@@ -34,11 +36,12 @@ class FlakyLog:
     def append(self, records: Sequence[Outgoing]) -> None:
         if self.away:
             raise StreamError("no broker")
-        for record in records:
+        read = [replace(record, payload=payload_of(record)) for record in records]
+        for record in read:
             target(record, self.partitions(record.topic))
             if isinstance(record.payload, Event) and record.payload.source == "refused":
                 raise BadInput("refused")
-        self.taken += records
+        self.taken += read
 
     def partitions(self, topic: Topic) -> tuple[TopicPartition, ...]:
         return tuple(TopicPartition(topic, n) for n in range(self.count))
@@ -56,6 +59,13 @@ class FlakyLog:
 
     def close(self) -> None:
         self.away = True
+
+
+def payload_of(record: Outgoing) -> Payload:
+    """What a reader of the log would find."""
+    assert isinstance(record.payload, Encoded)
+    headers, value = record.payload.headers, record.payload.value
+    return decode(RawRecord(record.topic, 0, 0, record.key, headers, value, 0.0)).payload
 
 
 def event(number: int, source: str = "s") -> Outgoing:
@@ -133,7 +143,7 @@ def test_what_was_appended_while_the_log_was_away_goes_first_and_in_order(tmp_pa
     assert order(log.taken) == [*expected, "id-99"]
     assert spooled.dropped == {"samples": 0, "events": 0}
     assert not spooled.away
-    assert spooled.waiting_bytes < 4096 * 3, "what was sent is deleted"
+    assert spooled.figures().disk_bytes < 4096 * 3, "what was sent is deleted"
 
 
 def test_a_log_that_is_away_is_not_asked_all_the_time(tmp_path: Path) -> None:
@@ -214,7 +224,7 @@ def test_a_torn_tail_costs_only_what_was_not_whole(
     ends = [0]
     for number in range(10):
         before.append([event(number)])
-        ends.append(before.waiting_bytes)
+        ends.append(before.figures().disk_bytes)
     [path] = folder.glob("events-*.seg")
     cut = min(cut, ends[-1])
     with path.open("r+b") as file:
@@ -339,3 +349,65 @@ def test_appending_from_several_threads_loses_nothing(tmp_path: Path) -> None:
     for first in (0, 100, 200):
         mine = [n for n in told if first <= n < first + 50]
         assert mine == sorted(mine)
+
+
+def test_figures_say_what_waits_how_old_it_is_and_what_went(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([event(3), event(4)])
+    waiting = spooled.figures()
+    reopened = spool(tmp_path, log, clock).figures()
+    log.away = False
+    drained(spooled, clock)
+    after = spooled.figures()
+
+    assert (waiting.waiting.records, waiting.oldest_s) == (2, 1e9 + 3)
+    assert waiting.waiting.size > 300
+    assert reopened.waiting == waiting.waiting, "also of what an earlier process left"
+    assert (after.waiting.records, after.waiting.size) == (0, 0)
+    assert after.drained == waiting.waiting
+    assert after.oldest_s == float("inf")
+
+
+@given(steps=st.lists(st.sampled_from(("batch", "event", "drain", "away", "back")), max_size=60))
+@settings(max_examples=30, deadline=None)
+def test_what_was_appended_waits_was_sent_or_was_dropped(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("spool")
+    log, clock = FlakyLog(), ManualClock(1e9)
+    spooled = spool(folder, log, clock, bytes_max=20_000, segment_bytes=4096)
+    appended = 0
+    for number, step in enumerate(steps):
+        match step:
+            case "batch":
+                spooled.append([batch(number, rows=200)])
+            case "event":
+                spooled.append([event(number)])
+            case "drain":
+                spooled.drain()
+                clock.advance_to(clock.now_s() + 2)
+            case _:
+                log.away = step == "away"
+        appended += step in ("batch", "event")
+    figures = spooled.figures()
+
+    told = figures.waiting.records + figures.drained.records + sum(figures.dropped.values())
+    assert told == appended
+    assert spool(folder, log, clock).figures().waiting == figures.waiting
+    spooled.close()
+
+
+def test_samples_wait_a_moment_for_company_and_events_for_nobody(tmp_path: Path) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([batch(1)])
+    spooled.drain()
+    alone_s = clock.now_s() - 1e9
+    spooled.append([event(2)])
+    spooled.drain()
+
+    assert 0 < alone_s < 0.25
+    assert clock.now_s() == 1e9 + alone_s
+    assert order(log.taken) == ["batch-1000", "id-2"]

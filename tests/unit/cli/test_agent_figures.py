@@ -1,0 +1,71 @@
+"""What the agent says of itself: on its page and as samples of its node."""
+
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from fleetmend.cli.agent_figures import AgentFigures, OwnUse, own_rows, own_use
+from fleetmend.clock import ManualClock
+from fleetmend.model.entities import EntityKind, entity_id
+from fleetmend.signals.catalogue import catalogue
+from fleetmend.streams.segments import Amount
+from fleetmend.streams.spool import SpoolFigures
+
+NODE = entity_id("c", EntityKind.NODE, "n1")
+DROPPED = {"samples": 7, "events": 1}
+BEHIND = SpoolFigures(Amount(12, 3400), 9000, 940.0, Amount(5, 700), DROPPED, 3, "no broker")
+EMPTY = SpoolFigures(Amount(), 0, float("inf"), Amount(5, 700), DROPPED, 0, "")
+
+
+def page(spool: SpoolFigures) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(AgentFigures(ManualClock(1000.0), lambda: spool))
+    return registry
+
+
+def test_the_page_says_how_deep_and_how_old_the_spool_is() -> None:
+    registry = page(BEHIND)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"fleetmend_{name}", labels)
+
+    assert value("spool_records") == 12
+    assert value("spool_bytes") == 3400
+    assert value("spool_disk_bytes") == 9000
+    assert value("spool_oldest_age_seconds") == 60
+    assert value("spool_log_away") == 1
+    assert value("spool_drained_total") == 5
+    assert value("spool_drained_bytes_total") == 700
+    assert value("spool_dropped_total", kind="samples") == 7
+    assert value("spool_dropped_total", kind="events") == 1
+    assert value("spool_torn_bytes_total") == 3
+    assert (value("agent_memory_bytes") or 0) > 1e6
+    assert (value("agent_cpu_seconds_total") or 0) > 0
+
+
+def test_where_nothing_waits_nothing_is_old() -> None:
+    assert page(EMPTY).get_sample_value("fleetmend_spool_oldest_age_seconds") == 0
+    assert page(EMPTY).get_sample_value("fleetmend_spool_log_away") == 0
+
+
+def test_the_samples_are_signals_of_the_catalogue() -> None:
+    rows = own_rows(1000.0, NODE, OwnUse(1.5, 90_000_000), BEHIND)
+
+    assert {(at_s, entity) for at_s, entity, *_ in rows} == {(1000.0, NODE)}
+    assert {signal: value for *_, signal, value in rows} == {
+        "node.agent_cpu_time": 1.5,
+        "node.agent_memory": 90_000_000,
+        "node.spool_records": 12,
+        "node.spool_bytes": 3400,
+        "node.spool_oldest_age": 60,
+        "node.spool_drained": 5,
+        "node.spool_dropped": 8,
+    }
+    assert all(signal in catalogue().signals for *_, signal, _ in rows)
+
+
+def test_memory_is_what_is_resident_or_the_most_that_ever_was(tmp_path: Path) -> None:
+    (tmp_path / "statm").write_text("9999 250 100 1 0 200 0\n")
+
+    assert own_use(tmp_path / "statm").memory_bytes % 250 == 0
+    assert own_use(tmp_path / "absent").memory_bytes > 1e6
