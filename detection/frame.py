@@ -36,6 +36,8 @@ class Frame:
     links: Links
     normal: Normal
     hearing: Hearing
+    gone: tuple[EntityId, ...] = ()
+    """Entities that have left the topology in this tick."""
 
     @property
     def period_s(self) -> float:

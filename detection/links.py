@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detection.blocks import Block
 from detection.robust import Floats
-from fleetmend.model.entities import EntityId, EntityKind, RelationKind
+from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
 from fleetmend.views.topology import TopologyView
 
 
@@ -85,11 +85,16 @@ class Links:
         self.cohorts = {kind: _cohorts(topology, block) for kind, block in blocks.items()}
 
 
+def cohort_of(topology: TopologyView, entity: EntityId) -> str:
+    """The cohort of an entity: what shares its kind and model."""
+    model = topology.attributes.get(entity, {}).get("model", "")
+    return f"{kind_of(entity).value} {model}".strip().replace("/", " ")
+
+
 def _cohorts(topology: TopologyView, block: Block) -> dict[str, NDArray[np.int64]]:
     found: dict[str, list[int]] = {}
     for entity, row in block.row.items():
-        model = topology.attributes.get(entity, {}).get("model", "")
-        found.setdefault(f"{block.name} {model}".strip().replace("/", " "), []).append(row)
+        found.setdefault(cohort_of(topology, entity), []).append(row)
     return {name: np.array(sorted(rows), np.int64) for name, rows in sorted(found.items())}
 
 

@@ -1,4 +1,4 @@
-"""The detection stage: samples, events and topology in, findings out.
+"""The detection stage: samples, events and topology in, findings and the coverage ledger out.
 
 `fold` is the order in which a tick is taken in, and reads like it. `streams.runner` drives it.
 """
@@ -32,6 +32,7 @@ from detection.rules.xid import XidRule, announced
 from detection.saved import join, part
 from detection.watchdog import Watchdog
 from detection.windows import Windows
+from fleetmend.model.coverage import Coverage as LedgerEntry
 from fleetmend.model.entities import (
     EntityId,
     EntityKind,
@@ -72,7 +73,8 @@ class DetectionStage:
         self._hearing = Hearing()
         self._normal = Normal(settings)
         self._activity = Activity()
-        self._detectors = _detectors(settings, self._activity)
+        self._coverage = Coverage(settings)
+        self._detectors = (self._coverage, *_detectors(settings, self._activity))
         self._fuse = Fuse(settings)
         self._lifecycle = Lifecycle(quiet_s=settings.quiet_s)
         self._seen: dict[str, int] = {}
@@ -109,14 +111,20 @@ class DetectionStage:
         derive(engine, gpu, self._links, self._period_s)
         self._hearing.update(blocks, jumped)
         self._normal.update(blocks, self._links, self._period_s)
-        frame = self._frame(tick, jumped)
+        frame = self._frame(tick, jumped, gone)
         self._activity.update(frame)
-        opinions = [opinion for detector in self._detectors for opinion in detector.observe(frame)]
+        opinions = [
+            opinion
+            for detector in self._detectors
+            for opinion in detector.observe(frame)
+            if not self._coverage.explains(frame, opinion)
+        ]
         weighed = self._fuse.weigh(opinions)
         now = Moment(tick.tick, tick.end_s, tick.reached_s)
-        return [_outgoing(finding) for finding in self._lifecycle.take(weighed, now)]
+        findings = [_outgoing(finding) for finding in self._lifecycle.take(weighed, now)]
+        return [*findings, *map(_entry, self._coverage.entries(frame))]
 
-    def _frame(self, tick: TickInput, jumped: int) -> Frame:
+    def _frame(self, tick: TickInput, jumped: int, gone: Iterable[EntityId]) -> Frame:
         return Frame(
             tick=tick.tick,
             start_s=tick.start_s,
@@ -130,6 +138,7 @@ class DetectionStage:
             links=self._links,
             normal=self._normal,
             hearing=self._hearing,
+            gone=tuple(gone),
         )
 
     def _apply_topology(self, tick: TickInput) -> list[EntityId]:
@@ -189,9 +198,8 @@ class DetectionStage:
 
 
 def _detectors(settings: DetectionSettings, activity: Activity) -> tuple[Detector, ...]:
-    """All detectors, in the order in which they are asked."""
+    """All detectors but coverage, in the order in which they are asked after it."""
     return (
-        Coverage(settings),
         XidRule(),
         Reports(),
         Counters(),
@@ -246,6 +254,10 @@ def _provisional(name: str, opinion: Opinion, event: Event) -> Finding:
 
 def _outgoing(finding: Finding) -> Outgoing:
     return Outgoing(Topic.FINDINGS, split_entity_id(finding.entity)[0], finding)
+
+
+def _entry(entry: LedgerEntry) -> Outgoing:
+    return Outgoing(Topic.COVERAGE, split_entity_id(entry.entity)[0], entry)
 
 
 def _json(value: object) -> Json:

@@ -46,7 +46,7 @@ def outlook(scene: Scene, hypothesis: Hypothesis) -> Outlook:
         total += 1
         not_seen = [p for p in places if not _is_seen(scene, p, expected)]
         sign = scene.knowledge.signs[expected.sign]
-        heard = [p for p in not_seen if scene.ears.hears((p, sign.name), sign, scene.observed)]
+        heard = [p for p in not_seen if scene.hears(p, sign)]
         unheard += not seen and not heard
         # Where any of several places may show it, one that does is enough.
         wanted = heard if expected.share_min > 0.0 else heard[:1] if not seen else []

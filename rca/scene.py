@@ -11,7 +11,16 @@ from fleetmend.model.entities import EntityId, RelationKind, kind_of
 from fleetmend.settings.rca import InferSettings
 from rca.evidence import UNKNOWN_LEAK, Ears, Key, Observation
 from rca.graph import FleetGraph
-from rca.knowledge.model import PEER, SELF, Expected, FaultClass, Knowledge, Step
+from rca.knowledge.model import (
+    PEER,
+    SELF,
+    Channel,
+    Expected,
+    FaultClass,
+    Knowledge,
+    Sign,
+    Step,
+)
 
 _UPWARDS = tuple(
     Step(relation, True)
@@ -22,6 +31,19 @@ _UPWARDS = tuple(
         RelationKind.SERVES,
     )
 )
+
+
+_WATCHERS = (
+    Step(RelationKind.RUNS_ON, True),
+    Step(RelationKind.PART_OF, True),
+    Step(RelationKind.MEMBER_OF, True),
+    Step(RelationKind.OBSERVES, False),
+)
+_DEAFENED = frozenset({Channel.TELEMETRY, Channel.SILENCE})
+"""What is not known of an entity whose domain is silent: neither its figures nor that it alone has
+none."""
+WATCH_LOST = "watch_lost"
+"""The sign of a domain of which nothing is heard."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,6 +74,18 @@ class Scene:
     ears: Ears
     changes: Sequence[Change]
     settings: InferSettings
+    deaf: frozenset[EntityId] = frozenset()
+    """Domains of which nothing is heard any more, as one finding on each says: what is in them says
+    nothing by being silent."""
+
+    def hears(self, place: EntityId, sign: Sign) -> bool:
+        """True when a sign on an entity would be known if it were there."""
+        if not self.ears.hears((place, sign.name), sign, self.observed):
+            return False
+        if not self.deaf or sign.channel not in _DEAFENED:
+            return True
+        return self.deaf.isdisjoint((place, *self.graph.reached(place, _WATCHERS, 4)))
+
     _behind: dict[Key, Sequence[Hypothesis]] = field(default_factory=dict, init=False, repr=False)
     _applying: dict[Hypothesis, bool] = field(default_factory=dict, init=False, repr=False)
     """Answers that the many signs of a storm ask for again and again: a scene never changes, and

@@ -1,8 +1,9 @@
 """How bad an incident is: the severity table, decided from what was measured.
 
 P0: availability of a model below its target, or a GPU lost. P1: requests slow for minutes, or
-answered wrongly. P2: GPU memory nearly full, and what is slow but not yet for minutes. P3: the
-rest. A fault class only hints where the table has nothing to say. Called by `rca.record`; pure.
+answered wrongly, or a whole domain not heard. P2: GPU memory nearly full, and what is slow but not
+yet for minutes. P3: the rest. A fault class only hints where the table has nothing to say. Called
+by `rca.record`; pure.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
 from fleetmend.model.findings import Direction
 from fleetmend.model.incidents import Severity
 from fleetmend.settings.rca import SeveritySettings
+from fleetmend.views.coverage import DOMAINS
 from fleetmend.views.topology import TopologyView
 from rca.evidence import Observation
 from rca.knowledge.model import Effect, FaultClass
@@ -47,6 +49,8 @@ def grade(
         return _availability(fault, root, evidence, topology, settings)
     if effect is Effect.WRONG:
         return Graded(Severity.P1, "an engine answers wrongly")
+    if effect is Effect.BLIND and kind_of(root) in DOMAINS:
+        return Graded(Severity.P1, "nothing of a whole domain is heard: a fault in it is not seen")
     slow = _latency(evidence, onset_s=onset_s, now_s=now_s, settings=settings)
     if slow is not None and slow.severity is Severity.P1:
         return slow

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.findings import Finding
 from fleetmend.model.plans import Effect, Plan, Session
+from fleetmend.views.coverage import DOMAINS
 from remediation.picture import Picture
 from remediation.place import engines_of
 
@@ -48,8 +49,8 @@ class OwnActs:
 
     def brought_about(self, finding: Finding, symptom: str, picture: Picture) -> bool:
         """Whether this symptom can be an effect of what this session does."""
-        if finding.onset_s < self.begun_at_s - DATED_BACK_S:
-            return False
+        if finding.onset_s < self.begun_at_s - DATED_BACK_S or kind_of(finding.entity) in DOMAINS:
+            return False  # no act on one unit silences a collector or a pool
         if self.unit in picture.units_of(finding.entity, kind_of(self.unit)):
             return True
         if not symptom.startswith(BORNE_BY_LOAD):

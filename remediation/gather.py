@@ -22,6 +22,7 @@ from fleetmend.model.plans import ActionKind, Approval, Autonomy, Effect, Plan, 
 from fleetmend.ports.cluster import NodeState
 from fleetmend.ports.engine import EngineState
 from fleetmend.ports.halt import HaltState
+from fleetmend.views.coverage import SILENCE_SYMPTOMS
 from remediation.effects import OwnActs, own_acts
 from remediation.facts import (
     GIVES_BACK,
@@ -31,7 +32,7 @@ from remediation.facts import (
     Facts,
     Silence,
 )
-from remediation.picture import SILENCE_SYMPTOMS, Picture
+from remediation.picture import Picture
 from remediation.place import engines_of, node_of
 from remediation.plan import is_undecided, leading_cause
 from remediation.policy import Limits, Policy

@@ -11,11 +11,11 @@ from fleetmend.model.findings import Finding, FindingState
 from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Mark
 from fleetmend.settings.remediation import RemediationSettings
+from fleetmend.views.coverage import DOMAINS, covered
 from fleetmend.views.headroom import HeadroomView
 from fleetmend.views.topology import TopologyView
 from remediation.place import engines_of, node_of
 
-SILENCE_SYMPTOMS = frozenset({"telemetry_absent", "telemetry_stale", "telemetry_frozen"})
 DOWN_SYMPTOMS = frozenset({"no_progress", "probe_failed"})
 """Symptoms of an engine that serves nothing: taking it away costs nothing."""
 
@@ -88,16 +88,27 @@ class Picture:
         return self._findings[finding_id]
 
     def units_of(self, entity: EntityId, kind: EntityKind) -> tuple[EntityId, ...]:
-        """The nodes, or the engines, that something about `entity` concerns."""
+        """The nodes, or the engines, that something about `entity` concerns: of a collector, a pool
+        or a cluster all that are in it."""
         key = entity, kind
         if key not in self._units:
             if len(self._units) >= ENTITIES_CACHED:
                 self._units.clear()
             node = node_of(self.topology, entity)
-            engines = kind is EntityKind.ENGINE
-            nodes = () if node is None else (node,)
-            self._units[key] = engines_of(self.topology, entity) if engines else nodes
+            if kind_of(entity) in DOMAINS:
+                self._units[key] = self._inside(entity, kind)
+            elif kind is EntityKind.ENGINE:
+                self._units[key] = engines_of(self.topology, entity)
+            else:
+                self._units[key] = () if node is None else (node,)
         return self._units[key]
+
+    def _inside(self, domain: EntityId, kind: EntityKind) -> tuple[EntityId, ...]:
+        """The nodes, or the engines, of a domain."""
+        inside = covered(domain, self.topology)
+        nodes = {node_of(self.topology, e) for e in inside} if kind is EntityKind.NODE else set()
+        found = {e for e in inside if kind_of(e) is kind} | nodes
+        return tuple(sorted(unit for unit in found if unit is not None))
 
     def out_nodes(self) -> frozenset[EntityId]:
         """Nodes that the cluster itself counts out: not ready, or unschedulable."""

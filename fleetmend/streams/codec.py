@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from fleetmend.errors import BadInput
+from fleetmend.model.coverage import Coverage
 from fleetmend.model.entities import TopologyChange
 from fleetmend.model.events import Event
 from fleetmend.model.findings import Finding
@@ -30,6 +31,7 @@ CONTENT_HEADER = "content-type"
 
 _TOPOLOGY = DocumentCodec(TopologyChange)
 _FINDING = DocumentCodec(Finding)
+_COVERAGE = DocumentCodec(Coverage)
 _INCIDENT = DocumentCodec(Incident)
 _CUT = DocumentCodec(Cut)
 _CLAIM = DocumentCodec(Claim)
@@ -48,6 +50,7 @@ _DECODERS: dict[str, Callable[[bytes], Payload]] = {
     "Event": decode_event,
     "TopologyChange": _TOPOLOGY.decode,
     "Finding": _FINDING.decode,
+    "Coverage": _COVERAGE.decode,
     "Incident": _INCIDENT.decode,
     "Cut": _CUT.decode,
     "Claim": _CLAIM.decode,
@@ -66,7 +69,7 @@ def newest_s(payload: Payload) -> float:
             return payload.updated_at_s
         case Cut():
             return payload.reached_s
-        case TopologyChange() | Finding() | Claim() | Mark():
+        case TopologyChange() | Finding() | Coverage() | Claim() | Mark():
             return payload.at_s
 
 
@@ -109,6 +112,8 @@ def _bytes(payload: Payload) -> bytes:
             return _TOPOLOGY.encode(payload)
         case Finding():
             return _FINDING.encode(payload)
+        case Coverage():
+            return _COVERAGE.encode(payload)
         case Incident():
             return _INCIDENT.encode(payload)
         case Cut():

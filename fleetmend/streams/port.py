@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fleetmend.model.coverage import Coverage
 from fleetmend.model.entities import TopologyChange
 from fleetmend.model.events import Event
 from fleetmend.model.findings import Finding
@@ -16,7 +17,7 @@ from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Claim, Cut, Mark
 from fleetmend.streams.topics import Topic
 
-Payload = SampleBatch | Event | TopologyChange | Finding | Incident | Cut | Claim | Mark
+Payload = SampleBatch | Event | TopologyChange | Finding | Coverage | Incident | Cut | Claim | Mark
 """What a record can carry once decoded."""
 
 

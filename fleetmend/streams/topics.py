@@ -14,6 +14,7 @@ class Topic(StrEnum):
     INCIDENTS = "incidents"
     ACTIONS = "actions"
     TICKS = "ticks"
+    COVERAGE = "coverage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +38,5 @@ SPECS: dict[Topic, TopicSpec] = {
     Topic.INCIDENTS: TopicSpec(rank=4, partitions=1, retention_s=30 * DAY_S),
     Topic.ACTIONS: TopicSpec(rank=5, partitions=1, retention_s=30 * DAY_S),
     Topic.TICKS: TopicSpec(rank=6, partitions=1, retention_s=7 * DAY_S),
+    Topic.COVERAGE: TopicSpec(rank=7, partitions=1, retention_s=7 * DAY_S),
 }

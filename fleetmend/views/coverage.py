@@ -1,109 +1,62 @@
-"""What can be seen now: the coverage ledger, folded from the findings of detection's coverage room.
+"""What silence means: which states of the ledger count as missing, how findings name them, and how
+far the silence of a domain reaches.
 
-Remediation refuses risky acts on what it cannot see, root cause abstains when it is blind, and the
-console shows it. No telemetry is read here: detection judges freshness, this view remembers it.
+Detection says so in findings, admission refuses by them (`remediation.picture`), root cause is
+deaf where they hold. The states themselves are in `fleetmend.model.coverage`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import cast
-
-from pydantic import TypeAdapter
-
-from fleetmend.model.entities import EntityId, EntityKind
-from fleetmend.model.findings import Finding, FindingState
-from fleetmend.streams.stage import Json
+from fleetmend.model.coverage import MISSING, Freshness
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    entity_id,
+    kind_of,
+    split_entity_id,
+)
 from fleetmend.views.topology import TopologyView
 
-COVERAGE_DETECTOR = "coverage"
+LEDGER = entity_id("fleetmend", EntityKind.COLLECTOR, "detection")
+"""Under which the ledger speaks of itself: how far it has come. Silence has nobody else to tell it
+when the ledger itself is silent."""
 
-
-class Freshness(StrEnum):
-    """How well an entity is seen, from well to not at all."""
-
-    FRESH = "fresh"
-    LATE = "late"
-    """Longer silent than usual, not yet long enough to say so."""
-    STALE = "stale"
-    """Part of what is usually heard is missing, or comes too late."""
-    NEVER = "never"
-    """Known to the topology and never heard."""
-    FROZEN = "frozen"
-    """Heard, but what always moves does not."""
-    ABSENT = "absent"
-
-
-ORDER = tuple(Freshness)
-"""From well to not at all."""
-
-REASONS: dict[str, Freshness] = {
-    "absent": Freshness.ABSENT,
-    "exporter_down": Freshness.ABSENT,
-    "never_heard": Freshness.NEVER,
-    "frozen": Freshness.FROZEN,
-    "stale": Freshness.STALE,
+SYMPTOM_OF = {
+    Freshness.FROZEN: "telemetry_frozen",
+    Freshness.ABSENT: "telemetry_absent",
+    Freshness.NEVER: "telemetry_absent",
 }
-"""What each reason of a coverage finding says."""
+"""What a finding shows of an entity that is missing as a whole. `fresh` and `late` show nothing:
+what is late may still come, and refuses nothing."""
 
-_BLIND = frozenset({Freshness.ABSENT, Freshness.FROZEN, Freshness.NEVER})
+PART_MISSING = "telemetry_stale"
+"""What a finding shows of an entity that is heard, when some of its signals are missing or come
+only after their tick."""
 
+SILENCE_SYMPTOMS = frozenset({*(SYMPTOM_OF[state] for state in MISSING), PART_MISSING})
+"""Symptoms that admission refuses by unless the diagnosis explains them: each says that something
+expected is missing."""
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """One open coverage finding."""
-
-    entity: EntityId
-    freshness: Freshness
-    since_s: float
-    finding: str
-
-
-_SAVED = TypeAdapter(list[Gap])
+DOMAINS = frozenset({EntityKind.CLUSTER, EntityKind.COLLECTOR, EntityKind.POOL})
+"""Kinds of entity whose silence is that of much else; of a node it is that of what is in it."""
 
 
-@dataclass(slots=True)
-class CoverageView:
-    """Gaps that are open now. Applying a finding twice changes nothing."""
+def covered(domain: EntityId, topology: TopologyView) -> frozenset[EntityId]:
+    """All that falls silent with `domain`: itself, what it watches or holds, and what is inside."""
+    first: tuple[EntityId, ...] = (domain,)
+    match kind_of(domain):
+        case EntityKind.CLUSTER:
+            cluster = split_entity_id(domain)[0]
+            return frozenset({domain, *(e for e in topology.attributes if _in(e, cluster))})
+        case EntityKind.COLLECTOR:
+            first += topology.targets(domain, RelationKind.OBSERVES)
+        case EntityKind.POOL:
+            first += topology.sources(domain, RelationKind.MEMBER_OF)
+    parts = {part for e in first for part in topology.sources(e, RelationKind.PART_OF)}
+    slices = {part for e in parts for part in topology.sources(e, RelationKind.PART_OF)}
+    hosts = {*first, *parts, *slices}
+    users = {user for host in hosts for user in topology.sources(host, RelationKind.RUNS_ON)}
+    return frozenset(hosts | users)
 
-    _gaps: dict[str, Gap] = field(default_factory=dict)
 
-    def apply(self, finding: Finding) -> bool:
-        """Take in one finding; false when it says nothing about coverage."""
-        freshness = REASONS.get(finding.reason)
-        if finding.detector != COVERAGE_DETECTOR or freshness is None:
-            return False
-        if finding.state is FindingState.CLOSED:
-            self._gaps.pop(finding.id, None)
-        else:
-            self._gaps[finding.id] = Gap(finding.entity, freshness, finding.onset_s, finding.id)
-        return True
-
-    def gaps(self) -> tuple[Gap, ...]:
-        """Every open gap, in order of entity and finding."""
-        return tuple(sorted(self._gaps.values(), key=lambda gap: (gap.entity, gap.finding)))
-
-    def of(self, entity: EntityId, topology: TopologyView) -> Freshness:
-        """How well `entity` is seen: the worst of its own gaps and its node's, whose silence covers
-        all that is in it."""
-        node = topology.ancestor(entity, EntityKind.NODE)
-        found = (gap.freshness for gap in self._gaps.values() if gap.entity in (entity, node))
-        return max(found, key=ORDER.index, default=Freshness.FRESH)
-
-    def blind(self, entity: EntityId, topology: TopologyView) -> bool:
-        """Whether nothing that is said of `entity` now can be relied on."""
-        return self.of(entity, topology) in _BLIND
-
-    def blind_share(self, entities: Iterable[EntityId], topology: TopologyView) -> float:
-        """Share of `entities` that are not seen, 0 for none: silence across a domain is another
-        thing than one silent node."""
-        flags = [self.blind(entity, topology) for entity in entities]
-        return sum(flags) / len(flags) if flags else 0.0
-
-    def snapshot(self) -> Json:
-        """The view as JSON."""
-        return cast(Json, _SAVED.dump_python(list(self.gaps()), mode="json"))
-
-    def restore(self, state: Json) -> None:
-        """Become what `snapshot` saved."""
-        self._gaps = {gap.finding: gap for gap in _SAVED.validate_python(state)}
+def _in(entity: EntityId, cluster: str) -> bool:
+    return split_entity_id(entity)[0] == cluster

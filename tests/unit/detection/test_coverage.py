@@ -1,13 +1,9 @@
 """Silence: who is missing, who is frozen, and who is only inside something that is missing."""
 
-import pytest
-
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.model.findings import Finding
 from fleetmend.model.samples import SampleBatch
-from fleetmend.views.coverage import CoverageView, Freshness
-from fleetmend.views.topology import TopologyView
 from tests.unit.detection.play import (
     ENGINE,
     GPU,
@@ -160,47 +156,3 @@ def test_what_is_known_and_never_heard_is_said_in_the_end_where_others_speak() -
     assert coverage(play) == []
     play.feed(life.rows(), skip=329)
     assert {(f.entity, f.reason) for f in coverage(play)} == {(PEER, "never_heard")}
-
-
-@pytest.fixture
-def seen() -> tuple[CoverageView, TopologyView]:
-    topology = TopologyView()
-    for change in fleet(gpus=(GPU, PEER)):
-        topology.apply(change)
-    return CoverageView(), topology
-
-
-def test_the_view_remembers_what_is_not_seen(seen: tuple[CoverageView, TopologyView]) -> None:
-    view, topology = seen
-    life, play = calm(30)
-    for _ in range(10):
-        play.feed(without(life.rows(), ENGINE))
-    for finding in play.findings:
-        view.apply(finding)
-
-    assert view.of(ENGINE, topology) is Freshness.ABSENT
-    assert view.of(GPU, topology) is Freshness.FRESH
-    assert view.blind(ENGINE, topology)
-    assert view.blind_share([ENGINE, GPU], topology) == 0.5
-    for finding in play.run(life, 5):
-        view.apply(finding)
-    assert view.of(ENGINE, topology) is Freshness.FRESH
-    assert view.gaps() == ()
-
-
-def test_the_silence_of_a_node_covers_all_that_is_in_it(
-    seen: tuple[CoverageView, TopologyView],
-) -> None:
-    view, topology = seen
-    _, play = calm(30)
-    for _ in range(10):
-        play.feed()
-    for finding in play.findings:
-        view.apply(finding)
-    restored = CoverageView()
-    restored.restore(view.snapshot())
-
-    for one in (view, restored):
-        assert one.of(NODE, topology) is Freshness.ABSENT
-        assert one.blind_share([GPU, PEER, ENGINE], topology) == 1.0
-        assert one.blind_share([], topology) == 0.0

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleetmend.model.entities import EntityKind, entity_id
 from rca.knowledge.load import knowledge
 from rca.knowledge.model import FaultClass, Knowledge
 from rca.record import abstain
@@ -223,7 +224,8 @@ DECISIVE = [
 def test_a_decisive_sign_names_its_class_alone(name: str, sign: str) -> None:
     fault, match = knowledge().classes[name], knowledge().signs[sign].matches[0]
     kind = sorted(fault.kinds)[0].value
-    at = {"gpu": gpu(0), "engine": engine(0), "node": node(0)}[kind]
+    known = {"gpu": gpu(0), "engine": engine(0), "node": node(0)}
+    at = known.get(kind, entity_id("test", EntityKind(kind), "test"))
     if match.direction is None:
         alone = finding(at, "something", reason=match.name)
     else:
