@@ -25,6 +25,7 @@ from fleetmend.signals.records import (
     Name,
     NameState,
     Part,
+    Partition,
     Source,
 )
 
@@ -66,6 +67,8 @@ class _Draft:
     unknown: dict[str, int] = field(default_factory=dict)
     starts: list[int] = field(default_factory=list)
     told: list[int] = field(default_factory=list)
+    used: list[int] = field(default_factory=list)
+    repeated: int = 0
     homeless: int = 0
 
     def slot(self, entity: EntityId, signal: str) -> int:
@@ -81,8 +84,15 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
     every = [reading.table[number] for number in reading.series.tolist()]
     meant = {name: catalogue.name(name) for name in {series.name for series in every}}
     there = {name.base for name in meant.values()}
+    seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
     for row, series in enumerate(every):
         name = meant[series.name]
+        if name.sources:
+            key = series.name, frozenset(series.labels.items())
+            if key in seen:  # twice in a sum is a wrong sum
+                draft.repeated += 1
+                continue
+            seen.add(key)
         if catalogue.renamed.get(name.base) in there:
             continue
         if name.state is NameState.MAPPED and name.system != _PAGE_SYSTEM:
@@ -90,6 +100,7 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
         if any(source.signal.name == _START for source in name.sources):
             draft.starts.append(row)
         if _place(draft, row, series, name, names):
+            draft.used.append(row)
             shows_tenant = name.system == _TENANCY_SYSTEM and "pod" in series.labels
             (tenancy if shows_tenant else described).append(series)
     claims = claims_of(
@@ -137,6 +148,8 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
         refused=names.take_refused(),
         starts=_index(draft.starts),
         told=_index(draft.told),
+        used=_index(draft.used),
+        repeated=draft.repeated,
         homeless=draft.homeless,
     )
 
@@ -146,12 +159,16 @@ def _place(draft: _Draft, row: int, series: Series, name: Name, names: Names) ->
     if name.state is NameState.UNKNOWN:
         draft.unknown[series.name] = draft.unknown.get(series.name, 0) + 1
     placed = homeless = False
+    meant: dict[tuple[EntityKind, Partition | None], EntityId | None] = {}
     for source in name.sources:
         signal = source.signal
         taken = source.takes(series.labels)
         if not taken and source.how is not How.SHARE:
             continue
-        entity = names.entity(signal.entity, series.labels, signal.partition)
+        whose = signal.entity, signal.partition
+        if whose not in meant:
+            meant[whose] = names.entity(signal.entity, series.labels, signal.partition)
+        entity = meant[whose]
         if entity is None:
             homeless = True
             continue

@@ -4,18 +4,21 @@ What stands before a value hardly ever changes between two scrapes of one target
 of a cache: a known line costs one split, one dictionary look-up and one float. An unknown line is
 split by hand, its labels once for all lines that bear the same; what is not plain goes to regular
 expressions; what they decline (quoted names, reserved labels) goes to prometheus_client's parser. A
-line that nobody understands is reported and the others still count. Comments, types and help texts
-are not read: the catalogue knows the types.
+line that nobody understands is reported and the others still count. What the page says of types and
+units is only compared with what it said before: the catalogue knows what they are.
 """
 
+import functools
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from collectors.series import Reading, SeriesTable
+from collectors.declared import Declared, declared_by
+from collectors.series import Reading, Series, SeriesTable
 from fleetmend.errors import BadInput
 
 _LINE = re.compile(
@@ -37,6 +40,16 @@ _SMALL_TABLE = 32_768
 """Below this many characters a table is never replaced."""
 _PEER_CHARS_MAX = 8192
 """Longest line that prometheus_client is asked about: its time grows with the square of it."""
+_PEER_LINES_MAX = 1000
+"""Lines of one page that it is asked about: it takes a hundred times longer than we do."""
+_BAD_MAX = 100
+"""Lines that nobody could read, of one page, that are kept; all are counted."""
+_BAD_CHARS = 4096
+"""What is kept of each."""
+_LINES_PER_SERIES = 4
+"""Lines of a page, over its most series: a page says two or three beside each short family."""
+_SHARED_CHARS = 1024
+"""Longest labels that are remembered for other series and other targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +68,12 @@ class Page:
 
     reading: Reading
     bad: tuple[BadLine, ...] = ()
+    """The first lines that could not be read."""
+    bad_count: int = 0
     refused: int = 0
     """Lines beyond `series_max`, which were not read."""
+    declared: Declared | None = None
+    """What it says of types and units; None when it is too large to be asked."""
 
 
 class Exposition:
@@ -64,12 +81,12 @@ class Exposition:
 
     def __init__(self, *, series_max: int = 100_000) -> None:
         self._series_max = series_max
+        self._peer_lines = 0
         self._forget()
 
     def _forget(self) -> None:
-        self._table = SeriesTable()
+        self._table = SeriesTable(_series_of)
         self._known: dict[str, int] = {}
-        self._blocks: dict[str, Mapping[str, str]] = {}
         self._known_chars = 0
 
     def parse(self, text: str) -> Page:
@@ -78,31 +95,37 @@ class Exposition:
         # Labels that are others at every scrape must not fill the memory, be they many or long.
         if self._known_chars > max(_SMALL_TABLE, _STALE_TABLE * len(text)):
             self._forget()
-        lines = [line for line in text.split("\n") if line and line[0] != "#"]
-        if len(lines) > self._series_max:
-            return self._parse_each(text)
+        every = text.split("\n", self._series_max * _LINES_PER_SERIES)
+        lines = [line for line in every if line and line[0] != "#"]
+        if len(lines) > self._series_max or "\n" in every[-1]:
+            return self._parse_each(every)
+        page = self._parse_known(lines) or self._parse_each(every)
+        return replace(page, declared=declared_by([line for line in every if line[:1] == "#"]))
+
+    def _parse_known(self, lines: list[str]) -> Page | None:
+        """Read sample lines that are all plain; None when one is not."""
         parts = [line.rpartition(" ") for line in lines]
         known = self._known
         numbers = [known.get(part[0], -1) for part in parts]
         texts = [part[2] for part in parts]
         # float() reads 1_000 and the format does not; one scan of the joined text settles it.
         if "_" in "".join(texts):
-            return self._parse_each(text)
+            return None
         try:
             value = np.array([*map(float, texts)], np.float64)
         except ValueError:
-            return self._parse_each(text)
+            return None
         if -1 in numbers:
             new = [part[0] for part, number in zip(parts, numbers, strict=True) if number < 0]
             if not self._learn(new):
-                return self._parse_each(text)
+                return None
             numbers = [known[part[0]] for part in parts]
         return Page(Reading(self._table, np.array(numbers, np.int32), value))
 
     def _learn(self, heads: Iterable[str]) -> bool:
         """Number new series by what stands before their values; false, and none of them, when one
         has escapes, odd spaces, a time or an exemplar."""
-        new: dict[str, tuple[str, Mapping[str, str]]] = {}
+        new: dict[str, None] = {}
         names: set[str] = set()
         for head in heads:
             name, brace, block = head.partition("{")
@@ -110,31 +133,37 @@ class Exposition:
                 if not (name.isascii() and name.replace(":", "_").isidentifier()):
                     return False
                 names.add(name)
-            labels = (self._blocks.get(block) or self._block(block)) if brace else _NO_LABELS
-            if labels is None:
+            if brace and _labels_of(block) is None:
                 return False
-            new[head] = name, labels
-        self._known.update(zip(new, self._table.extend(new.values()), strict=True))
+            # Replicas write the same lines: thousands of targets then share one copy.
+            new[sys.intern(head)] = None
+        self._known.update(zip(new, self._table.extend(new), strict=True))
         self._known_chars += sum(map(len, new))
         return True
 
-    def _parse_each(self, text: str) -> Page:
+    def _parse_each(self, lines: list[str]) -> Page:
+        """Read line by line; what was not split, at the end, is only counted."""
         numbers: list[int] = []
         values: list[float] = []
         stamped: dict[int, float] = {}
         bad: list[BadLine] = []
-        refused = 0
-        for number, line in enumerate(text.split("\n"), 1):
+        bad_count = refused = 0
+        self._peer_lines = 0
+        if "\n" in lines[-1]:
+            refused, lines = lines[-1].count("\n") + 1, lines[:-1]
+        for number, line in enumerate(lines, 1):
             line = line.strip()
             if not line or line[0] == "#":
                 continue
-            if len(numbers) + len(bad) >= self._series_max:
+            if len(numbers) + bad_count >= self._series_max:
                 refused += 1
                 continue
             try:
                 series, value, stamp_s = self._line(line)
             except BadInput as error:
-                bad.append(BadLine(number, line, error.what))
+                bad_count += 1
+                if len(bad) < _BAD_MAX:
+                    bad.append(BadLine(number, line[:_BAD_CHARS], error.what))
                 continue
             if stamp_s is not None:
                 stamped[len(numbers)] = stamp_s
@@ -143,7 +172,7 @@ class Exposition:
         reading = Reading(
             self._table, np.array(numbers, np.int32), np.array(values, np.float64), stamped
         )
-        return Page(reading, tuple(bad), refused)
+        return Page(reading, tuple(bad), bad_count, refused)
 
     def _line(self, line: str) -> tuple[int, float, float | None]:
         """Series number, value, own time in Unix seconds. Raises BadInput."""
@@ -163,25 +192,12 @@ class Exposition:
         key = line[: match.start(3)].rstrip(" \t")
         return self._number(key, name, labels), value, stamp_s
 
-    def _block(self, block: str) -> Mapping[str, str] | None:
-        """The labels of `a="x",b="y"}`; None when they are not plain."""
-        if block[-2:] != '"}' or "\\" in block:
-            return None
-        labels: dict[str, str] = {}
-        # Without escapes a quote can only open or close, so `",` always ends a label.
-        for term in block[:-2].split('",'):
-            label, mark, value = term.partition('="')
-            if not (mark and label.isascii() and label.isidentifier()):
-                return None
-            if '"' in value or label in labels or label[:2] == "__":
-                return None
-            labels[label] = value
-        self._blocks[block] = labels
-        return labels
-
     def _line_by_peer(self, line: str) -> tuple[int, float, float | None]:
         if len(line) > _PEER_CHARS_MAX:
             raise BadInput(f"odd, and longer than {_PEER_CHARS_MAX} characters")
+        self._peer_lines += 1
+        if self._peer_lines > _PEER_LINES_MAX:
+            raise BadInput(f"odd, and not among the first {_PEER_LINES_MAX} of these")
         try:
             (metric,) = text_string_to_metric_families(line + "\n")
             (sample,) = metric.samples
@@ -198,6 +214,36 @@ class Exposition:
             number = self._known[key] = self._table.add(name, labels)
             self._known_chars += len(key)
         return number
+
+
+def _series_of(head: str) -> Series:
+    """The series of a plain line by what stands before its value."""
+    name, brace, block = head.partition("{")
+    return Series(name, (_labels_of(block) or _NO_LABELS) if brace else _NO_LABELS)
+
+
+def _labels_of(block: str) -> Mapping[str, str] | None:
+    """The labels of `a="x",b="y"}`; None when they are not plain. Not to be changed: shared."""
+    return _plain_labels(block) if len(block) > _SHARED_CHARS else _shared_labels(block)
+
+
+def _plain_labels(block: str) -> Mapping[str, str] | None:
+    if block[-2:] != '"}' or "\\" in block:
+        return None
+    labels: dict[str, str] = {}
+    # Without escapes a quote can only open or close, so `",` always ends a label.
+    for term in block[:-2].split('",'):
+        label, mark, value = term.partition('="')
+        if not (mark and label.isascii() and label.isidentifier()):
+            return None
+        if '"' in value or label in labels or label[:2] == "__":
+            return None
+        labels[label] = value
+    return labels
+
+
+_shared_labels = functools.lru_cache(1024)(_plain_labels)
+"""Many series of a page, and many pages, bear the same labels."""
 
 
 def _labels(text: str) -> dict[str, str] | None:

@@ -24,6 +24,10 @@ _KEY_MAX = 253
 """Longest name that may come from a label: the limit of a Kubernetes name."""
 
 
+_ASKED_MAX = 4096
+"""Answers of one source's resolver that are remembered."""
+
+
 def first_label(labels: Mapping[str, str], names: tuple[str, ...]) -> str:
     """The value of the first of these labels that is there and not empty, cut to a sane length."""
     for name in names:
@@ -101,6 +105,8 @@ class Names:
         self.node = node
         self._engine = engine
         self._resolve = resolve
+        self._asked: dict[str, EntityId | None] = {}
+        """What `resolve` answered."""
         self._pods_are_engines = pods_are_engines
         self._names_max = names_max
         self._named: dict[str, set[str]] = {}
@@ -110,6 +116,16 @@ class Names:
         """How many names of each kind were too many since this was last asked."""
         refused, self._refused = self._refused, {}
         return {kind: len(names) for kind, names in sorted(refused.items())}
+
+    def answers_changed(self) -> bool:
+        """Whether an alias that was asked for means something else now."""
+        if self._resolve is None:
+            return False
+        return any(self._resolve(alias) != meant for alias, meant in self._asked.items())
+
+    def forget_answers(self) -> None:
+        """What was asked so far no longer matters."""
+        self._asked.clear()
 
     def forget_pods(self) -> None:
         """Make room for other pods: they come and go, everything else stays with its source."""
@@ -171,8 +187,15 @@ class Names:
             return None
         if self._pods_are_engines:
             return self._id(EntityKind.ENGINE, pod)
-        alias = pod_alias(labels.get("namespace", ""), pod)
-        return self._resolve(alias) if self._resolve is not None else None
+        if self._resolve is None:
+            return None
+        alias = pod_alias(labels.get("namespace", "")[:_KEY_MAX], pod)
+        if alias in self._asked:
+            return self._asked[alias]
+        meant = self._resolve(alias)
+        if len(self._asked) < _ASKED_MAX:
+            self._asked[alias] = meant
+        return meant
 
     def tenant_pod(self, labels: Mapping[str, str]) -> EntityId | None:
         """Who the pod label says uses the GPU: an engine when the pod is known as one, else the

@@ -27,11 +27,13 @@ from fleetmend.signals.records import Combine, How
 _PLANS_MAX = 64
 """Combinations of series to remember; a recording alternates between a dozen."""
 _PLANS_S = 60.0
-"""Event time after which plans are made anew: an engine may have become known by its pod since."""
+"""Event time after which is asked whether plans still hold: an engine may have become known by its
+pod since."""
 _PODS_S = 3600.0
 """Event time in which a source may name so many pods: jobs of a minute on eight GPUs are 480."""
 _INT64_BLANK = 9.2e18
-"""DCGM_INT64_BLANK is 9223372036854775792 (DCGM 4.6 dcgm_structs.h); nothing real is so large."""
+"""DCGM_INT64_BLANK is 9223372036854775792 (DCGM 4.6 dcgm_structs.h), and others write 2**63-1 or
+2**64-1 for no number; nothing real is so large."""
 _INT32_BLANK = (2_147_483_632.0, 2_147_483_647.0)
 _FP64_BLANK = (140_737_488_355_328.0, 140_737_488_355_343.0)
 """DCGM_FP64_BLANK is 2**47; the few numbers after it say why there is no value."""
@@ -55,6 +57,8 @@ class Dropped:
     not_finite: int = 0
     """NaN and infinite ones, the stale included."""
     stale: int = 0
+    repeated: int = 0
+    """Rows of a series that stood there already."""
     homeless: int = 0
     """The series does not say whose it is."""
     unknown: Mapping[str, int] = field(default_factory=dict)
@@ -116,12 +120,12 @@ class Normaliser:
             changes = self._topology.changes(plan.claims, at_s)
             self._last_plan = plan
         value, stale = self._without_stale(reading, at_s)
+        value, blank, not_finite = _without_huge(plan, value)
         self._forget_if_restarted(plan, value)
         output = np.full(len(plan.slots), np.nan)
-        blank = not_finite = 0
         for plain in plan.plain:
-            scaled, blanks, others = _scaled(plain, value)
-            blank, not_finite = blank + blanks, not_finite + others
+            scaled, blanks = _scaled(plain, value)
+            blank += blanks
             output[plain.slots] = _combined(plain, scaled)
         for histogram in plan.histograms:
             self._observe_histogram(histogram, value, output)
@@ -131,18 +135,25 @@ class Normaliser:
             for process in plan.processes:
                 by_bytes = process.how is How.PROCESS_BYTES
                 output[process.slot] = value[process.rows].sum() if by_bytes else len(process.rows)
-        dropped = Dropped(blank, not_finite, stale, plan.homeless, plan.unknown, plan.refused)
+        dropped = Dropped(
+            blank, not_finite, stale, plan.repeated, plan.homeless, plan.unknown, plan.refused
+        )
         moved = self._moved(plan, reading, value)
         return Observation(_batch(plan, output, at_s), tuple(changes), dropped, moved)
 
     def _plan(self, reading: Reading, at_s: float) -> Plan:
-        full = len(self._plans) >= _PLANS_MAX
+        anew = reading.table is not self._table or len(self._plans) >= _PLANS_MAX
         if at_s >= self._pods_until_s:
             self._pods_until_s = at_s + _PODS_S
             self._names.forget_pods()
-        if reading.table is not self._table or full or at_s >= self._plans_until_s:
-            self._table, self._plans = reading.table, {}
+            # Who was one too many may be named now; all others keep their plans.
+            anew = anew or any(plan.refused for plan in self._plans.values())
+        if at_s >= self._plans_until_s:
             self._plans_until_s = at_s + _PLANS_S
+            anew = anew or self._names.answers_changed()
+        if anew:
+            self._table, self._plans = reading.table, {}
+            self._names.forget_answers()
         key = reading.series.tobytes()
         plan = self._plans.get(key)
         if plan is None:
@@ -224,22 +235,30 @@ class Normaliser:
             output[slot] = figures[how] * scale
 
 
-def _scaled(plain: Plain, value: NDArray[np.float64]) -> tuple[NDArray[np.float64], int, int]:
-    """The rows in the signals' units with NaN for what is dropped; blanks; not finite."""
+def _without_huge(plan: Plan, value: NDArray[np.float64]) -> tuple[NDArray[np.float64], int, int]:
+    """The values without numbers that stand for none; rows that such had, and rows without a
+    finite number, of those that lead anywhere."""
+    finite = np.isfinite(value)
+    huge = finite & (np.abs(value) >= _INT64_BLANK)
+    not_finite = len(plan.used) - int(np.count_nonzero(finite[plan.used]))
+    if not huge.any():
+        return value, 0, not_finite
+    return np.where(huge, np.nan, value), int(np.count_nonzero(huge[plan.used])), not_finite
+
+
+def _scaled(plain: Plain, value: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """The rows in the signals' units with NaN for what is dropped; blanks."""
     raw = value[plain.rows]
-    bad = ~np.isfinite(raw)
-    blank = (plain.blanks & ~bad) & (
-        (raw >= _INT64_BLANK)
-        | ((raw >= _INT32_BLANK[0]) & (raw <= _INT32_BLANK[1]))
+    blank = plain.blanks & (
+        ((raw >= _INT32_BLANK[0]) & (raw <= _INT32_BLANK[1]))
         | ((raw >= _FP64_BLANK[0]) & (raw <= _FP64_BLANK[1]))
     )
-    drop = blank | bad
-    if not drop.any():
-        return raw * plain.scale + plain.offset, 0, 0
-    kept = np.where(drop, np.nan, raw)
-    blanks = int(blank.sum())
-    scaled: NDArray[np.float64] = kept * plain.scale + plain.offset
-    return scaled, blanks, int(drop.sum()) - blanks
+    # Infinite ones and NaN stay what they are: no sample comes of them.
+    scaled: NDArray[np.float64] = raw * plain.scale + plain.offset
+    if blank.any():
+        scaled[blank] = np.nan
+    scaled[~np.isfinite(scaled)] = np.nan
+    return scaled, int(np.count_nonzero(blank))
 
 
 def _combined(plain: Plain, scaled: NDArray[np.float64]) -> NDArray[np.float64]:

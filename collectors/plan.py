@@ -108,5 +108,9 @@ class Plan:
     """Rows that say when the serving process started."""
     told: NDArray[np.intp]
     """Rows of known names that the source itself keeps, not the library which serves its page."""
+    used: NDArray[np.intp]
+    """Every row that leads to a signal."""
+    repeated: int
+    """Rows of a series that stands on the page already; the first counts."""
     homeless: int
     """Rows of known names that do not say whose they are."""

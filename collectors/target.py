@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from collectors.batches import merge_batches
+from collectors.declared import Declarations, family_of
 from collectors.exposition import Exposition, Page
 from collectors.fetch import Fetched, Outcome, Refusal
 from collectors.naming import Names, Resolve, pod_alias
@@ -34,6 +35,8 @@ _OWN = {"engine": "engine.scrape_", "node": "node.scrape_", "gpu": "node.gpu_scr
 _SILENT = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})
 """Outcomes after which asking again at once is of no use."""
 _PAYLOAD_MAX = 4096
+_NAMED_MAX = 5
+"""Metrics of a page that an event names."""
 _LETTERS_MAX = 20
 """Bad lines of one page that are kept; all are counted."""
 
@@ -51,6 +54,31 @@ class Scrape:
     event: Event | None
     """None when everything is as it was."""
     letters: tuple[DeadLetter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubts:
+    """Families of a page whose figures cannot be compared with those before."""
+
+    retyped: frozenset[str] = frozenset()
+    """Of another type than on the page before: their figures are left out once, so that growth
+    begins anew."""
+    other_unit: frozenset[str] = frozenset()
+    """Of another unit than at first: their figures are left out for as long."""
+
+    def without(self, reading: Reading) -> Reading:
+        """The reading without their figures."""
+        families = self.retyped | self.other_unit
+        if not families:
+            return reading
+        names = (reading.table[number].name for number in reading.series.tolist())
+        doubtful = np.array([bool(family_of(name, families)) for name in names], np.bool_)
+        return replace(reading, value=np.where(doubtful, np.nan, reading.value))
+
+
+def _few(names: frozenset[str]) -> str:
+    """Some of the names, for people."""
+    return " ".join(sorted(names)[:_NAMED_MAX])
 
 
 def engine_entity(cluster: str, target: TargetSettings) -> EntityId | None:
@@ -101,6 +129,7 @@ class Target:
             known=() if engine is None else (engine,),
             stale_after_s=limits.stale_after_s,
         )
+        self._declarations = Declarations()
         self._failures = 0
         self._last: Reading | None = None
         self._read_s: float | None = None
@@ -109,7 +138,7 @@ class Target:
         """When a figure on it last changed."""
         self._last_word = ""
         self._last_event_s = float("-inf")
-        self._last_bad: tuple[str, ...] = ()
+        self._last_bad = hash(())
 
     @property
     def pause_s(self) -> float:
@@ -124,20 +153,14 @@ class Target:
     def read(self, fetched: Fetched, at_s: float, *, late_s: float = 0.0) -> Scrape:
         """Read what was fetched; `at_s` is the event time of everything that it says, `late_s` how
         long after its time the scrape began."""
-        page, outcome = None, fetched.outcome
-        if outcome is Outcome.OK:
-            try:
-                page = self._exposition.parse(fetched.text(self._limits.body_bytes_max))
-            except Refusal as refusal:
-                outcome = refusal.outcome
-            else:
-                if len(page.reading.series) == 0:
-                    outcome = Outcome.UNREADABLE if page.bad else Outcome.EMPTY
+        page, outcome = self._page(fetched)
         fetched = replace(fetched, outcome=outcome, body=b"")
         self._failures = self._failures + 1 if outcome in _SILENT else 0
-        seen = None
+        seen, doubts = None, _Doubts()
         if page is not None and outcome is Outcome.OK:
-            seen = self._within_its_rights(self._normaliser.observe(page.reading, at_s))
+            doubts = _Doubts(*self._declarations.compare(page.declared))
+            reading = doubts.without(page.reading)
+            seen = self._within_its_rights(self._normaliser.observe(reading, at_s))
             self._read_s = at_s
             if seen.moved is not None and (seen.moved or self._moved_s is None):
                 self._moved_s = at_s
@@ -148,9 +171,21 @@ class Target:
             outcome=outcome,
             batch=own if seen is None else merge_batches([seen.batch, own]),
             changes=() if seen is None else seen.changes,
-            event=self._event(fetched, page, seen, at_s=at_s, late_s=late_s),
+            event=self._event(fetched, page, seen, doubts=doubts, at_s=at_s, late_s=late_s),
             letters=self._letters(page, at_s),
         )
+
+    def _page(self, fetched: Fetched) -> tuple[Page | None, Outcome]:
+        """What was fetched as a page, and what has become of the scrape by then."""
+        if fetched.outcome is not Outcome.OK:
+            return None, fetched.outcome
+        try:
+            page = self._exposition.parse(fetched.text(self._limits.body_bytes_max))
+        except Refusal as refusal:
+            return None, refusal.outcome
+        if len(page.reading.series):
+            return page, Outcome.OK
+        return page, Outcome.UNREADABLE if page.bad else Outcome.EMPTY
 
     def _within_its_rights(self, seen: Observation) -> Observation:
         """An engine's page is written by whoever runs the engine: it may speak of that engine and
@@ -187,14 +222,15 @@ class Target:
         page: Page | None,
         seen: Observation | None,
         *,
+        doubts: _Doubts,
         at_s: float,
         late_s: float,
     ) -> Event | None:
         gone = self._gone(page) if seen is not None else 0
-        bad = 0 if page is None else len(page.bad)
+        bad = 0 if page is None else page.bad_count
         refused = {} if seen is None else seen.dropped.refused
-        word = f"{fetched.word} {' '.join(refused)}"
-        same = word == self._last_word and not gone and not bad
+        word = f"{fetched.word} {' '.join(refused)} {_few(doubts.other_unit)}"
+        same = word == self._last_word and not gone and not bad and not doubts.retyped
         if same and at_s - self._last_event_s < self._limits.scrape_event_s:
             return None
         self._last_word, self._last_event_s = word, at_s
@@ -215,9 +251,13 @@ class Target:
             dropped = seen.dropped
             data["blank"], data["not_finite"] = dropped.blank, dropped.not_finite
             data["stale"], data["homeless"] = dropped.stale, dropped.homeless
+            data["repeated"] = dropped.repeated
             data["unknown"] = sum(dropped.unknown.values())
             data["refused_names"] = sum(refused.values())
             data["refused_kinds"] = " ".join(refused)
+            data["retyped"], data["retyped_names"] = len(doubts.retyped), _few(doubts.retyped)
+            data["other_unit"] = len(doubts.other_unit)
+            data["other_unit_names"] = _few(doubts.other_unit)
         return Event(
             id=event_id(source, repr(at_s)),
             source=source,
@@ -242,7 +282,7 @@ class Target:
     def _letters(self, page: Page | None, at_s: float) -> tuple[DeadLetter, ...]:
         """The lines that nobody could read, once for as long as they stay the same."""
         bad = () if page is None else page.bad
-        texts = tuple(line.text for line in bad)
+        texts = hash(tuple(line.text for line in bad))
         if texts == self._last_bad:
             return ()
         self._last_bad = texts
