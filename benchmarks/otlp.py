@@ -3,9 +3,11 @@
 `python -m benchmarks.otlp` prints a table and writes `benchmarks/results/otlp.json`. A message
 holds 5,000 points. The walk parses with protobuf (upb) and takes name, id, time and value of each
 point into lists. Ours gives an Arrow batch with metric, all attributes, start, time, value and
-flags, and is measured four ways: `same` the sender writes the same series each time, `mixed` the
-points come in an order that was never seen, `cold` nothing has been seen before, `node` 320 points
-of one node that come again.
+flags, and is measured in several ways: `same` the sender writes the same series each time, `mixed`
+the points come in an order that was never seen, `cold` nothing has been seen before, `node` 320
+points of one node that come again. `latency` is 1,000 histograms of 50 engines that come again,
+`latency-new` those with an exemplar each, so that no message is like another: the walk takes name,
+id, time, count, sum and the counts of the buckets.
 """
 
 import json
@@ -19,14 +21,17 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from benchmarks.exposition import commit, machine
+from benchmarks.machine import described
 from collectors.otlp.decoder import Decoder
-from collectors.otlp.points import to_arrow
+from collectors.otlp.points import HistogramColumns, histograms_to_arrow, to_arrow
 
 RESULT = Path(__file__).parent / "results" / "otlp.json"
 ROUNDS = 15
 POINTS = 5_000
 METRICS = 20
+HISTOGRAMS = 1_000
+BOUNDS = [0.01 * 2**n for n in range(15)]
+SHAPES = ("same", "mixed", "node", "cold", "latency", "latency-new")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,33 @@ def message(
     return bytes(request.SerializeToString())
 
 
+def latencies(*, attributes: int, seed: int, exemplars: bool = False) -> bytes:
+    """A message of as many histograms as it has gauges elsewhere, over `HISTOGRAMS / METRICS`
+    engines."""
+    rng = random.Random(seed)
+    request = ExportMetricsServiceRequest()
+    scope = request.resource_metrics.add().scope_metrics.add()
+    for number in range(METRICS):
+        metric = scope.metrics.add(name=f"gen_ai.server.metric_{number}", unit="s")
+        metric.histogram.aggregation_temporality = 2
+        for engine in range(HISTOGRAMS // METRICS):
+            counts = [rng.randrange(1000) for _ in range(len(BOUNDS) + 1)]
+            point = metric.histogram.data_points.add(
+                time_unix_nano=1_795_397_018_000_000_000 + seed * 1_000_000_000,
+                start_time_unix_nano=1_795_390_000_000_000_000,
+                bucket_counts=counts,
+                explicit_bounds=BOUNDS,
+                count=sum(counts),
+                sum=rng.random(),
+            )
+            for key, text in _labels(engine)[:attributes]:
+                added = point.attributes.add(key=key)
+                added.value.string_value = text
+            if exemplars:
+                point.exemplars.add(as_double=rng.random(), trace_id=rng.randbytes(16))
+    return bytes(request.SerializeToString())
+
+
 def _labels(gpu: int) -> list[tuple[str, str]]:
     return [
         ("hw.id", f"GPU-{gpu:08x}-aaaa-bbbb-cccc-0123456789ab"),
@@ -98,25 +130,49 @@ def plain(body: bytes) -> tuple[list[str], list[str], list[int], list[float]]:
     return names, ids, times, values
 
 
+def plain_latencies(body: bytes) -> tuple[list[object], ...]:
+    """Name, id, time, count, sum and counts of the buckets of each histogram."""
+    found: tuple[list[object], ...] = ([], [], [], [], [], [])
+    names, ids, times, counts, sums, buckets = found
+    for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                name = metric.name
+                for point in metric.histogram.data_points:
+                    for attribute in point.attributes:
+                        if attribute.key == "hw.id":
+                            ids.append(attribute.value.string_value)
+                            break
+                    names.append(name)
+                    times.append(point.time_unix_nano)
+                    counts.append(point.count)
+                    sums.append(point.sum)
+                    buckets.append(list(point.bucket_counts))
+    return found
+
+
 def measure(shape: str, attributes: int) -> Figure:
     """Both sides in turns over messages that differ."""
-    mixed, points = shape == "mixed", 320 if shape == "node" else POINTS
+    points = {"node": 320, "latency": HISTOGRAMS, "latency-new": HISTOGRAMS}.get(shape, POINTS)
     bodies = [
-        message(attributes=attributes, seed=seed, mixed=mixed, points=points)
+        latencies(attributes=attributes, seed=seed, exemplars=shape == "latency-new")
+        if points == HISTOGRAMS
+        else message(attributes=attributes, seed=seed, mixed=shape == "mixed", points=points)
         for seed in range(ROUNDS + 4)
     ]
+    walked: Callable[[bytes], object] = plain_latencies if points == HISTOGRAMS else plain
     decoder = Decoder()
     for body in bodies[-4:]:
         decoder.decode(body)
     ours, theirs = iter(bodies), iter(bodies)
 
-    def cold() -> object:
-        return to_arrow(Decoder().decode(next(ours)))
+    def arrow() -> object:
+        found = (Decoder() if shape == "cold" else decoder).decode(next(ours))
+        if isinstance(found.histograms, HistogramColumns):
+            return histograms_to_arrow(found.histograms)
+        return to_arrow(found)
 
-    def warm() -> object:
-        return to_arrow(decoder.decode(next(ours)))
-
-    plain_s, ours_s = best_s(lambda: plain(next(theirs)), cold if shape == "cold" else warm)
+    plain_s, ours_s = best_s(lambda: walked(next(theirs)), arrow)
     return Figure(
         shape, attributes, points, len(bodies[0]), points / plain_s / 1e6, points / ours_s / 1e6
     )
@@ -135,17 +191,15 @@ def best_s(*ways: Callable[[], object]) -> Iterator[float]:
 
 def main() -> None:
     """Measure, print, save."""
-    figures = [measure(shape, n) for shape in ("same", "mixed", "node", "cold") for n in (2, 6)]
-    print(f"{'message':<8}{'attributes':>11}{'bytes':>10}{'walk M/s':>10}{'ours M/s':>10}  faster")
+    figures = [measure(shape, n) for shape in SHAPES for n in (2, 6)]
+    print(f"{'message':<12}{'attributes':>11}{'bytes':>10}{'walk M/s':>10}{'ours M/s':>10}  faster")
     for f in figures:
         print(
-            f"{f.shape:<8}{f.attributes:>11}{f.bytes:>10}{f.walk_m_per_s:>10.2f}"
+            f"{f.shape:<12}{f.attributes:>11}{f.bytes:>10}{f.walk_m_per_s:>10.2f}"
             f"{f.ours_m_per_s:>10.2f}  {f.times:.1f}"
         )
     document = {
-        "benchmark": "otlp",
-        "commit": commit(),
-        "machine": machine(),
+        **described("otlp"),
         "rounds": ROUNDS,
         "unit": "million points a CPU second, best round",
         "figures": [asdict(f) | {"times": f.times} for f in figures],

@@ -21,7 +21,7 @@ ENTRY_CHARS = 200
 
 _SHAPE_BYTES = 2048
 """A longer block is always cut attribute by attribute."""
-_ATTRIBUTE, _FLAGS = 0x3A, 0x40
+_FLAGS = 0x40
 _KEY, _VALUE, _STRING = 0x0A, 0x12, 0x0A
 _LEADS = [bytes((_VALUE, size + 2, _STRING, size)) for size in range(126)]
 """What stands before a text of so many bytes."""
@@ -35,8 +35,9 @@ _Shape = tuple[Struct, tuple[bytes, ...]]
 class AttributeSets:
     """From the bytes of attributes and flags to a row of `Tables.attributes` and the flags."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
+    def __init__(self, tables: Tables, *, tag: int) -> None:
+        """`tag`: of an attribute, in the kind of point that the blocks are from."""
+        self._tables, self._tag = tables, tag
         self._codes: dict[bytes, int] = {}
         self._pairs: dict[bytes, tuple[str, str | None]] = {}
         """Name and text; None for a value that names nothing."""
@@ -78,7 +79,7 @@ class AttributeSets:
         attributes: list[bytes] = []
         at, end, flags = 0, len(block), -1
         while at < end:
-            if block[at] == _ATTRIBUTE:
+            if block[at] == self._tag:
                 size, begin = length_at(block, at + 1)
                 leads.append(block[at:begin])
                 attributes.append(block[begin : begin + size])

@@ -7,17 +7,14 @@ numbers is known as a whole (`collectors.otlp.templates`). The result is always 
 `collectors.otlp.plain`, which reads what is unusual.
 """
 
-from dataclasses import replace
-
-import numpy as np
 from google.protobuf.message import DecodeError
-from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from collectors.otlp.attribute_sets import ENTRY_CHARS, AttributeSets
-from collectors.otlp.draft import Draft, Layout, Lists
+from collectors.otlp.attribute_sets import ENTRY_CHARS
+from collectors.otlp.draft import Draft, Memory
+from collectors.otlp.layouts import Frame
 from collectors.otlp.plain import head_of, histogram_points, labels_of, nested, walk
 from collectors.otlp.points import Head, Kind, Points, Tables
 from collectors.otlp.templates import Recurrence, Templates
@@ -25,9 +22,7 @@ from collectors.otlp.wire import Span, Unusual, fields
 
 _KNOWN_CHARS_MAX = 32 * 1024 * 1024
 """Bytes of names and attributes to remember; then everything is learnt anew."""
-
-Message = tuple[NDArray[np.int32], Layout]
-"""The head of each point, and the rest."""
+_TEMPORALITY, _MONOTONIC = 0x10, 0x18
 
 
 class Decoder:
@@ -44,21 +39,19 @@ class Decoder:
         self._scopes: set[bytes] = set()
         self._metrics: dict[tuple[int, bytes], tuple[str, str]] = {}
         self._heads: dict[Head, int] = {}
-        self._sets = AttributeSets(self._tables)
         self._known_chars = 0
-        self._lists = Lists()
-        self._messages = Templates[Message]()
+        self._memory = Memory(self._tables)
+        self._messages = Templates[Frame]()
         self._recurrence = Recurrence()
 
     def decode(self, body: bytes) -> Points:
         """What a message says. Raises BadInput for what is no metrics message."""
-        if self._known_chars + self._sets.known_chars > _KNOWN_CHARS_MAX:
+        if self._known_chars + self._memory.known_chars > _KNOWN_CHARS_MAX:
             self._forget()
-        known = self._messages.find(body, 0, len(body))
-        if known is not None:
+        frame = self._messages.find(body, 0, len(body))
+        if frame is not None:
             self._recurrence.hit(len(body))
-            head, layout = known
-            return layout.read(self._tables, head, body)
+            return frame.read(self._tables, body)
         try:
             return self._split(body)
         except (Unusual, DecodeError):
@@ -66,17 +59,14 @@ class Decoder:
             return walk(body)
 
     def _split(self, body: bytes) -> Points:
-        draft = Draft(body, self._sets, self._lists)
+        draft = Draft(body, self._memory)
         for tag, span in fields(body, (0, len(body))):
             if tag != 0x0A:
                 raise Unusual
             self._resource_metrics(body, span, draft)
-        head, layout = draft.laid_out()
-        points = layout.read(self._tables, head, body)
-        if draft.histograms:
-            return replace(points, histograms=tuple(draft.histograms))
-        if self._recurrence.worth(len(body)):
-            self._messages.keep((head, layout), layout.places(), body)
+        points, frame = draft.finish(self._tables)
+        if frame is not None and self._recurrence.worth(len(body)):
+            self._messages.keep(frame, frame.places(), body)
         return points
 
     def _resource_metrics(self, body: bytes, span: Span, draft: Draft) -> None:
@@ -143,18 +133,23 @@ class Decoder:
                 raise Unusual
         if data is None or kind is None:
             raise Unusual
-        if kind not in (Kind.GAUGE, Kind.SUM):
+        key = resource, body[span[0] : begin] + body[data[1] : span[1]]
+        if kind in (Kind.GAUGE, Kind.SUM):
+            told = draft.numbers(data)
+        elif kind is Kind.HISTOGRAM:
+            told = draft.histograms(data)
+        else:
             self._others(body, span, resource, draft)
             return
-        key = resource, body[span[0] : begin] + body[data[1] : span[1]]
-        named = self._metrics.get(key)
-        if named is None:
-            named = self._name(key)
-        told = draft.add(data)
-        if kind is Kind.GAUGE and told:
+        if (told and kind is Kind.GAUGE) or (_MONOTONIC in told and kind is Kind.HISTOGRAM):
             raise Unusual
-        head = Head(resource, *named, kind, told.get(0x10, 0), bool(told.get(0x18, 0)))
-        draft.head(self._head(head))
+        monotonic = kind is Kind.HISTOGRAM or bool(told.get(_MONOTONIC, 0))
+        head = Head(resource, *self._named(key), kind, told.get(_TEMPORALITY, 0), monotonic)
+        (draft.histogram_head if kind is Kind.HISTOGRAM else draft.head)(self._head(head))
+
+    def _named(self, key: tuple[int, bytes]) -> tuple[str, str]:
+        """Name and unit of a metric, known by all that is said of it but its data."""
+        return self._metrics.get(key) or self._name(key)
 
     def _name(self, key: tuple[int, bytes]) -> tuple[str, str]:
         metric = Metric.FromString(key[1])
@@ -173,21 +168,17 @@ class Decoder:
         return number
 
     def _others(self, body: bytes, span: Span, resource: int, draft: Draft) -> None:
-        """Histograms and summaries, by protobuf's parser."""
+        """Exponential histograms and summaries, by protobuf's parser."""
         metric = Metric.FromString(body[span[0] : span[1]])
         head = head_of(metric, resource)
-        points = [
-            *metric.histogram.data_points,
-            *metric.exponential_histogram.data_points,
-            *metric.summary.data_points,
-        ]
+        points = [*metric.exponential_histogram.data_points, *metric.summary.data_points]
         if head is None or nested(metric.metadata) or any(nested(p.attributes) for p in points):
             raise Unusual
-        for point in (*metric.histogram.data_points, *metric.exponential_histogram.data_points):
+        for point in metric.exponential_histogram.data_points:
             if any(nested(exemplar.filtered_attributes) for exemplar in point.exemplars):
                 raise Unusual
         before = len(self._tables.attributes)
-        draft.histograms += histogram_points(metric, self._head(head), self._tables)
+        draft.others(histogram_points(metric, self._head(head), self._tables))
         self._known_chars += ENTRY_CHARS * (len(self._tables.attributes) - before)
 
 

@@ -4,67 +4,34 @@ Lists of points that came before with other numbers are known as a whole; what i
 and read together at the end, because numpy is fast with many points and slow with few.
 """
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectors.otlp.attribute_sets import FLAGS_BITS, FLAGS_MAX, AttributeSets
 from collectors.otlp.blocks import distinct
+from collectors.otlp.histograms import HistogramReader
+from collectors.otlp.layouts import NO_POINTS, Frame, Layout
 from collectors.otlp.points import HistogramPoint, Points, Tables
-from collectors.otlp.templates import Credit, Templates
-from collectors.otlp.wire import PointHeads, Span, Spotter, Unusual, length_at, point_spans, words
+from collectors.otlp.templates import Lists
+from collectors.otlp.wire import (
+    ATTRIBUTE,
+    PointHeads,
+    Span,
+    Spotter,
+    Unusual,
+    length_at,
+    point_spans,
+)
 
 _SPOT_BYTES = 4096
 """Points of a metric with fewer bytes are read one after the other, and need no template."""
 
 Told = dict[int, int]
-"""The fields of a gauge or sum beside its points, by tag."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What points say but for their numbers, and where those lie. Shapes (n,)."""
-
-    attributes: NDArray[np.int32]
-    flags: NDArray[np.uint32]
-    start_at: NDArray[np.intp]
-    """-1 where a point has no start."""
-    time_at: NDArray[np.intp]
-    value_at: NDArray[np.intp]
-    is_int: NDArray[np.bool_]
-
-    def places(self) -> tuple[NDArray[np.intp], ...]:
-        """Where numbers stand."""
-        return self.start_at[self.start_at >= 0], self.time_at, self.value_at
-
-    def part(self, low: int, high: int) -> "Layout":
-        """The points from `low` to before `high`."""
-        return Layout(
-            self.attributes[low:high],
-            self.flags[low:high],
-            self.start_at[low:high],
-            self.time_at[low:high],
-            self.value_at[low:high],
-            self.is_int[low:high],
-        )
-
-    def read(self, tables: Tables, head: NDArray[np.int32], body: bytes) -> Points:
-        """The points of a message that is laid out like this; `head`: shape (n,)."""
-        word = words(body)
-        value = word[self.value_at]
-        numbers = value.view(np.float64)
-        if self.is_int.any():
-            numbers = np.where(self.is_int, value.view(np.int64).astype(np.float64), numbers)
-        start = word[self.start_at]
-        start[self.start_at < 0] = 0
-        return Points(tables, head, self.attributes, start, word[self.time_at], numbers, self.flags)
-
-
-_NONE = np.empty(0, np.intp)
-_NO_POINTS = Layout(
-    np.empty(0, np.int32), np.empty(0, np.uint32), _NONE, _NONE, _NONE, np.empty(0, np.bool_)
-)
+"""The fields of a metric's data beside its points, by tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +42,26 @@ class PointList:
     told: Told
 
 
-class Lists:
-    """The lists that came before; one for all messages."""
+class Memory:
+    """What is remembered of points between messages."""
 
-    def __init__(self) -> None:
-        self.templates = Templates[PointList]()
-        self.credit = Credit()
+    def __init__(self, tables: Tables) -> None:
+        self.sets = AttributeSets(tables, tag=ATTRIBUTE)
+        self.lists = Lists[PointList]()
+        self.histograms = HistogramReader(tables)
+
+    @property
+    def known_chars(self) -> int:
+        """Bytes of attributes and bounds."""
+        return self.sets.known_chars + self.histograms.known_chars
 
 
 class Draft:
-    """The gauges and sums of one message."""
+    """The points of one message."""
 
-    def __init__(self, body: bytes, sets: AttributeSets, lists: Lists) -> None:
-        self._body, self._octets = body, np.frombuffer(body, np.uint8)
-        self._sets, self._lists = sets, lists
-        self.histograms: list[HistogramPoint] = []
-        """What is neither gauge nor sum."""
+    def __init__(self, body: bytes, memory: Memory) -> None:
+        self._body, self._memory = body, memory
+        self._octets = np.frombuffer(body, np.uint8)
         self._spotter: Spotter | None = None
         self._heads: list[int] = []
         self._counts: list[int] = []
@@ -99,17 +70,21 @@ class Draft:
         self._begins: list[NDArray[np.intp]] = []
         self._ends: list[NDArray[np.intp]] = []
         """Contents of the other points, list by list."""
+        self._histogram_heads: list[int] = []
+        self._histogram_begins: list[int] = []
+        self._histogram_ends: list[int] = []
+        """Of each histogram point with given bounds."""
+        self._others: list[tuple[int, list[HistogramPoint]]] = []
+        """Points that protobuf's parser read, and how many histogram points come before them."""
 
-    def add(self, span: Span) -> Told:
+    def numbers(self, span: Span) -> Told:
         """Take the points of a gauge or sum; its other fields by tag. `head` says whose they are.
         Raises Unusual."""
-        large = span[1] - span[0] >= _SPOT_BYTES and self._body[span[0]] == 0x0A
-        if not large:
+        if span[1] - span[0] < _SPOT_BYTES or self._body[span[0]] != 0x0A:
             return self._one_by_one(span)
-        found = self._lists.templates.find(self._body, *span)
-        if found is not None:
-            self._lists.credit.hit()
-        elif self._lists.credit.worth():
+        lists = self._memory.lists
+        found = lists.find(self._body, span)
+        if found is None and lists.worth():
             found = self._keep(self._body[span[0] : span[1]])
         if found is None:
             return self._spotted(span)
@@ -118,8 +93,22 @@ class Draft:
         return found.told
 
     def head(self, number: int) -> None:
-        """Whose the points added last are: a row of `Tables.heads`."""
+        """Whose the numbers taken last are: a row of `Tables.heads`."""
         self._heads.append(number)
+
+    def histograms(self, span: Span) -> Told:
+        """Take the points of a histogram with given bounds; its other fields by tag.
+        `histogram_head` says whose they are. Raises Unusual."""
+        return point_spans(self._body, span, self._histogram_begins, self._histogram_ends)
+
+    def histogram_head(self, number: int) -> None:
+        """Whose the histogram points taken last are: a row of `Tables.heads`."""
+        new = len(self._histogram_begins) - len(self._histogram_heads)
+        self._histogram_heads += [number] * new
+
+    def others(self, points: list[HistogramPoint]) -> None:
+        """Take points that are neither gauge nor sum, as protobuf's parser gave them."""
+        self._others.append((len(self._histogram_begins), points))
 
     def _keep(self, body: bytes) -> PointList:
         """Read a list by itself; `body` is a copy, so that no template holds a whole message."""
@@ -128,7 +117,7 @@ class Draft:
         told = point_spans(body, (0, len(body)), begins, ends)
         layout = self._read(body, np.array(begins, np.intp), np.array(ends, np.intp))
         found = PointList(layout, told)
-        self._lists.templates.keep(found, layout.places(), body)
+        self._memory.lists.keep(found, layout.places(), body)
         return found
 
     def _spotted(self, span: Span) -> Told:
@@ -162,7 +151,7 @@ class Draft:
         """Shapes (n,)."""
         found = PointHeads(np.frombuffer(body, np.uint8), begins, ends)
         keys, which = distinct(body, found.rest, ends)
-        codes = np.array(self._sets.codes(keys), np.int64)[which]
+        codes = np.array(self._memory.sets.codes(keys), np.int64)[which]
         told = (codes & FLAGS_MAX).astype(np.uint32)
         if bool(((told > 0) & found.flagged).any()):
             raise Unusual
@@ -175,19 +164,37 @@ class Draft:
             is_int=found.is_int,
         )
 
-    def laid_out(self) -> tuple[NDArray[np.int32], Layout]:
-        """The head of each point, and the rest. Raises Unusual."""
+    def finish(self, tables: Tables) -> tuple[Points, Frame | None]:
+        """What the message says, and its frame: None when a parser had to read a part of it. Raises
+        Unusual."""
         head = np.repeat(np.array(self._heads, np.int32), self._counts)
         begins, ends = self._begins, self._ends
-        rest = _NO_POINTS
+        layout = NO_POINTS
         if begins:
-            rest = self._read(self._body, np.concatenate(begins), np.concatenate(ends))
-        return head, self._joined(rest) if self._known else rest
+            layout = self._read(self._body, np.concatenate(begins), np.concatenate(ends))
+        if self._known:
+            layout = self._joined(layout)
+        begin_at = np.array(self._histogram_begins, np.intp)
+        end_at = np.array(self._histogram_ends, np.intp)
+        histograms = self._memory.histograms.layout(self._body, begin_at, end_at)
+        frame = Frame(head, layout, np.array(self._histogram_heads, np.int32), histograms)
+        points = frame.read(tables, self._body)
+        if not self._others:
+            return points, frame
+        return replace(points, histograms=[*self._in_order(points.histograms)]), None
+
+    def _in_order(self, histograms: Sequence[HistogramPoint]) -> Iterator[HistogramPoint]:
+        done = 0
+        for before, others in self._others:
+            yield from itertools.islice(histograms, done, before)
+            yield from others
+            done = before
+        yield from itertools.islice(histograms, done, None)
 
     def _joined(self, rest: Layout) -> Layout:
         """Lists that came before and the others, in the order of the message."""
         parts: list[Layout] = []
-        moved: list[int] = []
+        begins: list[int] = []
         at = 0
         for number, count in enumerate(self._counts):
             layout, begin = self._known.get(number, (None, 0))
@@ -195,14 +202,5 @@ class Draft:
                 layout = rest.part(at, at + count)
                 at += count
             parts.append(layout)
-            moved.append(begin)
-        by = np.repeat(np.array(moved, np.intp), self._counts)
-        start_at = np.concatenate([part.start_at for part in parts])
-        return Layout(
-            attributes=np.concatenate([part.attributes for part in parts]),
-            flags=np.concatenate([part.flags for part in parts]),
-            start_at=np.where(start_at < 0, start_at, start_at + by),
-            time_at=np.concatenate([part.time_at for part in parts]) + by,
-            value_at=np.concatenate([part.value_at for part in parts]) + by,
-            is_int=np.concatenate([part.is_int for part in parts]),
-        )
+            begins.append(begin)
+        return Layout.joined(parts, begins)

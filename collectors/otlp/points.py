@@ -1,7 +1,7 @@
 """What a metrics message says, in columns: `collectors.otlp.decoder` makes it, `intake` reads it.
 
-Names and attributes stand once in tables that only grow; a row holds their numbers. Histograms are
-few beside gauges and counters and stay objects.
+Names and attributes stand once in tables that only grow; a row holds their numbers. Histograms with
+given bounds are columns too; exponential ones and summaries are few and stay objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,6 +56,8 @@ class Tables:
     resources: list[Mapping[str, str]] = field(default_factory=list)
     heads: list[Head] = field(default_factory=list)
     attributes: list[Mapping[str, str]] = field(default_factory=list)
+    bounds: list[tuple[float, ...]] = field(default_factory=list)
+    """Of explicit histograms."""
     _interned: dict[tuple[tuple[str, str], ...], int] = field(default_factory=dict)
     _arrow: tuple[pa.Array, pa.Array] | None = None
 
@@ -119,6 +121,45 @@ class HistogramPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class HistogramColumns(Sequence[HistogramPoint]):
+    """Points of explicit histograms in columns of shape (m,); one by one when asked."""
+
+    tables: Tables
+    head: NDArray[np.int32]
+    attributes: NDArray[np.int32]
+    bounds: NDArray[np.int32]
+    """Rows of `Tables.bounds`."""
+    start_ns: NDArray[np.uint64]
+    time_ns: NDArray[np.uint64]
+    flags: NDArray[np.uint32]
+    observations: NDArray[np.uint64]
+    sum: NDArray[np.float64]
+    """NaN where the sender does not say."""
+    first: NDArray[np.int32]
+    """Shape (m + 1,): where the counts of each point begin, and their number."""
+    counts: NDArray[np.uint64]
+    """Shape (buckets,)."""
+
+    def __len__(self) -> int:
+        return len(self.head)
+
+    def __getitem__(self, at: int) -> HistogramPoint:  # type: ignore[override]  # never a slice
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        return HistogramPoint(
+            int(self.head[at]),
+            int(self.attributes[at]),
+            int(self.start_ns[at]),
+            int(self.time_ns[at]),
+            int(self.flags[at]),
+            int(self.observations[at]),
+            float(self.sum[at]),
+            self.tables.bounds[self.bounds[at]],
+            tuple(self.counts[self.first[at] : self.first[at + 1]].tolist()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Points:
     """Gauge and sum points in columns of shape (n,), in the order of the message; then the rest."""
 
@@ -129,7 +170,7 @@ class Points:
     time_ns: NDArray[np.uint64]
     value: NDArray[np.float64]
     flags: NDArray[np.uint32]
-    histograms: tuple[HistogramPoint, ...] = ()
+    histograms: Sequence[HistogramPoint] = ()
 
     def __len__(self) -> int:
         return len(self.value) + len(self.histograms)
@@ -149,4 +190,35 @@ def to_arrow(points: Points) -> pa.RecordBatch:
             pa.array(points.flags),
         ],
         ["metric", "attributes", "start_ns", "time_ns", "value", "flags"],
+    )
+
+
+def histograms_to_arrow(points: HistogramColumns) -> pa.RecordBatch:
+    """Histogram points as Arrow: `metric`, `attributes` and `bounds` dictionary-encoded,
+    `start_ns`, `time_ns`, `flags`, `count`, `sum`, `counts`."""
+    names, labels = points.tables.arrow()
+    bounds = pa.array(points.tables.bounds, pa.list_(pa.float64()))
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.DictionaryArray.from_arrays(pa.array(points.head), names, safe=False),
+            pa.DictionaryArray.from_arrays(pa.array(points.attributes), labels, safe=False),
+            pa.DictionaryArray.from_arrays(pa.array(points.bounds), bounds, safe=False),
+            pa.array(points.start_ns),
+            pa.array(points.time_ns),
+            pa.array(points.flags),
+            pa.array(points.observations),
+            pa.array(points.sum),
+            pa.ListArray.from_arrays(points.first, pa.array(points.counts)),
+        ],
+        [
+            "metric",
+            "attributes",
+            "bounds",
+            "start_ns",
+            "time_ns",
+            "flags",
+            "count",
+            "sum",
+            "counts",
+        ],
     )

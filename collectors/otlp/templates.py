@@ -115,21 +115,29 @@ class Recurrence:
         return True
 
 
-class Credit:
-    """Which lists are worth a template: all, as long as templates are of use. The metrics of one
-    message often have the same points, so that the first is a template for the others."""
+class Lists(Generic[What]):
+    """Templates for lists of points: for all of them, as long as templates are of use. The metrics
+    of one message often have the same points, so that the first is a template for the others."""
 
     def __init__(self) -> None:
-        self._left = _CREDIT_MAX / 4
+        self._templates = Templates[What]()
+        self._credit = _CREDIT_MAX / 4
 
-    def hit(self) -> None:
-        """A template was of use."""
-        self._left = min(self._left + 1, _CREDIT_MAX)
+    def find(self, body: bytes, span: tuple[int, int]) -> What | None:
+        """What was kept with the same bytes but for numbers."""
+        found = self._templates.find(body, *span)
+        if found is not None:
+            self._credit = min(self._credit + 1, _CREDIT_MAX)
+        return found
 
     def worth(self) -> bool:
-        """Whether to make one now."""
-        if self._left < 1:
-            self._left += _CREDIT_BACK
+        """Whether to keep one now that was not found."""
+        if self._credit < 1:
+            self._credit += _CREDIT_BACK
             return False
-        self._left -= 1
+        self._credit -= 1
         return True
+
+    def keep(self, what: What, places: tuple[NDArray[np.intp], ...], body: bytes) -> None:
+        """Remember a list with numbers of eight bytes at `places`."""
+        self._templates.keep(what, places, body)

@@ -13,7 +13,8 @@ Span = tuple[int, int]
 """From, to: places in the message."""
 
 _START, _TIME, _DOUBLE, _INT, _FLAGS = 0x11, 0x19, 0x21, 0x31, 0x40
-_ATTRIBUTES = 0x3A
+ATTRIBUTE = 0x3A
+_POINT = 0x0A
 _HEAD_FIELDS = 4
 """Start, time, value, flags: in this order or the other way round, before the attributes."""
 _NOWHERE = np.empty(0, np.intp)
@@ -66,17 +67,20 @@ def point_spans(body: bytes, span: Span, begins: list[int], ends: list[int]) -> 
     and whether it only grows (0x18)."""
     at, end = span
     told: dict[int, int] = {}
+    # Points are often of one size: then tag and length are those of the one before.
+    lead, width, size = b"", 0, 0
     while at < end:
-        tag = body[at]
-        if tag == 0x0A:
-            size = body[at + 1] if at + 1 < end else 0xFF
-            if size < 0x80:
-                at += 2
-            else:
-                size, at = length_at(body, at + 1)
-            begins.append(at)
-            at += size
+        if width and body.startswith(lead, at):
+            begin = at + width
+            at = begin + size
+            begins.append(begin)
             ends.append(at)
+            continue
+        tag = body[at]
+        if tag == _POINT:
+            size, begin = length_at(body, at + 1)
+            lead = body[at:begin]
+            width = len(lead)
         elif tag in (0x10, 0x18) and tag not in told and at + 1 < end and body[at + 1] < 0x80:
             told[tag] = body[at + 1]
             at += 2
@@ -147,7 +151,7 @@ class PointHeads:
         """Where the attributes begin."""
         for _ in range(_HEAD_FIELDS if n else 0):
             tags = octets[np.minimum(self.rest, len(octets) - 1)]
-            if bool((tags == _ATTRIBUTES).all()):
+            if bool((tags == ATTRIBUTE).all()):
                 break
             if not (self._same(int(tags[0]), tags) or self._each(tags)):
                 break

@@ -17,7 +17,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 
 from collectors.otlp.decoder import Decoder
 from collectors.otlp.plain import walk
-from collectors.otlp.points import Points, to_arrow
+from collectors.otlp.points import HistogramColumns, Points, histograms_to_arrow, to_arrow
 from fleetmend.errors import BadInput
 
 CORPUS = Path(__file__).parents[3] / "data" / "otlp"
@@ -62,8 +62,8 @@ def rows_of(points: Points) -> list[tuple[object, ...]]:
     for head, attributes, start, time, value, flags in columns:
         found.append((*_place(points, head, attributes), start, time, repr(value), flags))
     for each in points.histograms:
-        rest = (each.start_ns, each.time_ns, each.flags, each.count, repr(each.sum), each.bounds)
-        more = (repr(each.counts), each.scale, each.offset, each.below)
+        rest = (each.start_ns, each.time_ns, each.flags, each.count, repr(each.sum))
+        more = (repr(each.bounds), repr(each.counts), each.scale, each.offset, each.below)
         found.append((*_place(points, each.head, each.attributes), *rest, *more))
     assert tables is points.tables
     return found
@@ -126,17 +126,31 @@ def number_points(draw: Draw, points: object, *, most: int) -> None:
             point.exemplars.add(as_double=1.0).filtered_attributes.extend(draw(attributes()))
 
 
+def histogram_points(draw: Draw, points: object) -> None:
+    for _ in range(draw(st.integers(0, 4))):
+        point = points.add()  # type: ignore[attr-defined]  # a repeated field of protobuf
+        point.time_unix_nano = draw(WORDS)
+        point.start_time_unix_nano = draw(WORDS)
+        point.count = draw(WORDS)
+        point.bucket_counts.extend(draw(st.lists(WORDS, max_size=4)))
+        point.explicit_bounds.extend(draw(st.sampled_from([[], [0.1], [0.1, 1.0], [math.nan]])))
+        point.attributes.extend(draw(attributes()))
+        point.flags = draw(st.sampled_from([0, 0, 1, 200]))
+        for name in ("sum", "min", "max"):
+            if draw(st.booleans()):
+                setattr(point, name, draw(FLOATS))
+        if draw(st.integers(0, 4)) == 0:
+            point.exemplars.add(as_double=1.0).filtered_attributes.extend(draw(attributes()))
+
+
 @st.composite
 def metrics(draw: Draw) -> Metric:
     metric = Metric(name=draw(TEXTS), unit=draw(TEXTS), description=draw(TEXTS))
     most = draw(st.sampled_from([3, 3, 40]))
     match draw(st.integers(0, 6)):
         case 0:
-            point = metric.histogram.data_points.add(count=3, explicit_bounds=[0.1, 1.0])
-            point.bucket_counts.extend([1, 1, 1])
-            point.attributes.extend(draw(attributes()))
-            if draw(st.booleans()):
-                point.sum = draw(FLOATS)
+            metric.histogram.aggregation_temporality = draw(st.sampled_from(WAYS))
+            histogram_points(draw, metric.histogram.data_points)
         case 1:
             each = metric.exponential_histogram.data_points.add(scale=3, zero_count=2, count=4)
             each.positive.offset = -2
@@ -236,6 +250,53 @@ def test_usual_messages_never_need_protobufs_parser() -> None:
         body = steady(seed).SerializeToString()
         assert rows_of(decoder.decode(body)) == rows_of(walk(body))
     assert decoder.plain_messages == 0
+
+
+def latencies(seed: int, *, engines: int = 40, exemplars: bool = False) -> bytes:
+    """What an engine's server says of its requests."""
+    request = ExportMetricsServiceRequest()
+    scope = request.resource_metrics.add().scope_metrics.add()
+    for name in ("gen_ai.server.request.duration", "gen_ai.server.time_to_first_token"):
+        metric = scope.metrics.add(name=name, unit="s")
+        metric.histogram.aggregation_temporality = 2
+        for engine in range(engines):
+            point = metric.histogram.data_points.add(
+                start_time_unix_nano=10**18,
+                time_unix_nano=10**18 + 1 + seed,
+                count=7 + seed,
+                sum=1.5 * seed + engine,
+                bucket_counts=[seed, 2, 5],
+                explicit_bounds=[0.1, 1.0],
+                min=0.01 * seed,
+                max=2.0,
+            )
+            label = point.attributes.add(key="service.instance.id")
+            label.value.string_value = f"engine-{engine}"
+            if exemplars:
+                point.exemplars.add(as_double=0.5, time_unix_nano=seed, trace_id=bytes(16))
+    return bytes(request.SerializeToString())
+
+
+@pytest.mark.parametrize("exemplars", [False, True])
+def test_histograms_never_need_protobufs_parser(
+    monkeypatch: pytest.MonkeyPatch, exemplars: bool
+) -> None:
+    decoder = Decoder()
+    bodies = [latencies(seed, exemplars=exemplars) for seed in range(5)]
+    wanted = [rows_of(walk(body)) for body in bodies]
+    monkeypatch.setattr("collectors.otlp.decoder.histogram_points", None)
+    assert [rows_of(decoder.decode(body)) for body in bodies] == wanted
+    assert decoder.plain_messages == 0
+
+
+def test_histograms_reach_arrow_with_bounds_and_counts() -> None:
+    found = Decoder().decode(latencies(3)).histograms
+    assert isinstance(found, HistogramColumns)
+    row = pa.Table.from_batches([histograms_to_arrow(found)]).slice(41, 1).to_pylist()[0]
+    assert row["metric"] == "gen_ai.server.time_to_first_token"
+    assert row["attributes"] == [("service.instance.id", "engine-1")]
+    assert (row["bounds"], row["counts"]) == ([0.1, 1.0], [3, 2, 5])
+    assert (row["time_ns"], row["count"], row["sum"]) == (10**18 + 4, 10, 5.5)
 
 
 def test_a_changed_name_in_a_message_of_the_same_length_is_not_taken_for_the_old_one() -> None:
