@@ -21,10 +21,9 @@ from detection.ledger import Ledger
 from detection.links import cohort_of
 from detection.pages import Pages
 from detection.saved import join, part
-from fleetmend.model.coverage import Coverage, Freshness
+from fleetmend.model.coverage import LEDGER, Coverage, Freshness
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind, key_of, kind_of
 from fleetmend.streams.stage import Json, State
-from fleetmend.views.coverage import LEDGER
 
 _EVERY_S = 10.0
 """Seconds between looks at single signals, and between two words of the ledger about itself."""

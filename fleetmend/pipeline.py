@@ -27,6 +27,7 @@ from prometheus_client import CollectorRegistry
 from fleetmend.clock import Clock
 from fleetmend.errors import SettingsError
 from fleetmend.health import FlowMetrics
+from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.ports.deadletters import DeadLetters
 from fleetmend.ports.faults import FaultInjector
 from fleetmend.ports.halt import HaltSwitch
@@ -152,7 +153,10 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     parts.figures.followers["fleet"] = lambda: follower.losses
 
     def sink(name: str, *, urgent: bool = True) -> ProducerSink:
-        return ProducerSink(_producer(parts, name, urgent=urgent), follower)
+        # Who follows a log beats by itself, with the figures of its log.
+        beats = not name.startswith(("kmsg/", "log/"))
+        own = entity_id(parts.settings.cluster, EntityKind.COLLECTOR, name) if beats else None
+        return ProducerSink(_producer(parts, name, urgent=urgent), follower, beats_as=own)
 
     found = collectors_of(
         parts.settings.collectors,
@@ -173,11 +177,19 @@ def _producer(parts: Parts, name: str, *, urgent: bool = True) -> Producer:
 
 
 def detecting(parts: Parts) -> list[Service | Loop]:
-    """Samples and events to findings."""
+    """Samples and events to findings and the coverage ledger, and its book."""
     from detection.stage import DetectionStage
+    from fleetmend.coveragebook import CoverageBook
 
     stage = DetectionStage(parts.settings.detection, parts.settings.ticks)
-    return [_folding(parts, stage, Topic.FINDINGS)]
+    book = CoverageBook(
+        parts.log, parts.stored(), dead_letters=parts.dead_letters(), clock=parts.clock
+    )
+    parts.figures.followers["coverage"] = lambda: book.losses
+    return [
+        _folding(parts, stage, Topic.FINDINGS),
+        Service("coverage", book.step, SLOW_WAIT_S),
+    ]
 
 
 def explaining(parts: Parts) -> list[Service | Loop]:

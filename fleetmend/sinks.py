@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 
 from fleetmend.clock import Clock
 from fleetmend.following import FleetFollower
-from fleetmend.model.entities import EntityId, RelationKind, TopologyChange, TopologyOp
-from fleetmend.model.events import Event
+from fleetmend.model.entities import (
+    EntityId,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    key_of,
+)
+from fleetmend.model.events import Event, EventType, event_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.ports.deadletters import DeadLetter
 from fleetmend.streams.producer import Producer
@@ -26,6 +32,9 @@ RESTATE_S = 86_400.0
 """Seconds of event time after which a collector states its part of the fleet again. A day: the log
 keeps topology for thirty, and whoever starts from its oldest record must find the whole fleet."""
 
+HEARTBEAT_S = 10.0
+"""Seconds of event time between two heartbeats of a collector: detection misses it after three."""
+
 Fact = tuple[TopologyOp, EntityId, RelationKind | None, str]
 """What a change is about, without its time and attributes."""
 
@@ -33,9 +42,14 @@ Fact = tuple[TopologyOp, EntityId, RelationKind | None, str]
 class ProducerSink:
     """Implements `collectors.sink.Sink`. One thread at a time."""
 
-    def __init__(self, producer: Producer, fleet: FleetFollower) -> None:
+    def __init__(
+        self, producer: Producer, fleet: FleetFollower, *, beats_as: EntityId | None = None
+    ) -> None:
         """`fleet` tells what holds now: what another collector has withdrawn is not stated
-        again."""
+        again. `beats_as`: the collector that is heard to live by its marks; None: it beats
+        itself, or nobody waits for it."""
+        self._beats_as = beats_as
+        self._beat_s = -math.inf
         self._producer = producer
         self._fleet = fleet
         self._stated: set[Fact] = set()
@@ -62,6 +76,9 @@ class ProducerSink:
         if at_s >= self._restate_at_s and self._fleet.caught_up:
             self._restate_at_s = at_s + RESTATE_S
             self._restate(at_s)
+        if self._beats_as is not None and at_s - self._beat_s >= HEARTBEAT_S:
+            self._beat_s = at_s
+            self._producer.events((_beat(self._beats_as, at_s),))
         self._producer.mark(at_s)
 
     def _restate(self, at_s: float) -> None:
@@ -80,6 +97,11 @@ class ProducerSink:
             case TopologyOp.ENTITY_GONE:
                 # Its relations are not in the fleet's view any more, which the next round sees.
                 self._stated.discard(_fact(replace(change, op=TopologyOp.ENTITY)))
+
+
+def _beat(collector: EntityId, at_s: float) -> Event:
+    source = f"collector/{key_of(collector)}"
+    return Event(event_id(source, repr(at_s)), source, EventType.HEARTBEAT, at_s, collector)
 
 
 def _fact(change: TopologyChange) -> Fact:

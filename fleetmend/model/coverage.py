@@ -7,7 +7,7 @@ of each entity, for `fleetmend coverage`, the console and whoever asks what can 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleetmend.model.entities import EntityId
+from fleetmend.model.entities import EntityId, EntityKind, entity_id
 
 
 class Freshness(StrEnum):
@@ -28,6 +28,11 @@ class Freshness(StrEnum):
 MISSING = frozenset({Freshness.FROZEN, Freshness.ABSENT, Freshness.NEVER})
 """States in which nothing that is said of it now can be relied on. A frozen gauge is missing
 telemetry too."""
+
+
+LEDGER = entity_id("fleetmend", EntityKind.COLLECTOR, "detection")
+"""Under which the ledger speaks of itself: how far it has come. Silence has nobody else to tell it
+when the ledger itself is silent."""
 
 
 @dataclass(frozen=True, slots=True)

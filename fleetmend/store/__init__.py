@@ -4,6 +4,7 @@ Everybody outside imports from here; SQLAlchemy stays inside.
 """
 
 from fleetmend.store.adapters import StoreDeadLetters, StoreSnapshots
+from fleetmend.store.coverage import CoverageEntries, CoverageFilter
 from fleetmend.store.decisions import AlreadyDecided
 from fleetmend.store.evidence import Label, LabelVerdict, Note, Series
 from fleetmend.store.outbox import OutboxRow, OutboxState
@@ -14,6 +15,8 @@ from fleetmend.store.thinning import Points, thinned
 
 __all__ = [
     "AlreadyDecided",
+    "CoverageEntries",
+    "CoverageFilter",
     "Label",
     "LabelVerdict",
     "Note",

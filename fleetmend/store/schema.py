@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from fleetmend.store.db import POSTGRESQL
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision; a test compares it with the scripts."""
 
 _SCRIPTS = Path(__file__).parent / "migrations"

@@ -15,6 +15,7 @@ from fleetmend.settings.store import StoreSettings
 from fleetmend.store import schema
 from fleetmend.store.audit import Audit
 from fleetmend.store.auditkey import read_key
+from fleetmend.store.coverage import CoverageEntries
 from fleetmend.store.db import SQLITE, Db, connect, translated
 from fleetmend.store.deadletters import DeadLetterBox
 from fleetmend.store.decisions import Approvals, Verdicts
@@ -48,6 +49,7 @@ class Transaction:
         self.labels = Labels(db)
         self.notices = Notices(db)
         self.receivers_off = ReceiversOff(db)
+        self.coverage = CoverageEntries(db)
 
 
 class Store:

@@ -247,3 +247,20 @@ receivers_off = Table(
     Column("detail", Text, nullable=False),
 )
 """Receivers that asked to be left alone (HTTP 410)."""
+
+coverage = Table(
+    "coverage",
+    METADATA,
+    Column("entity", Text, primary_key=True),
+    Column("key", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("node", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("at_s", Double, nullable=False),
+    Column("body", JSON, nullable=False),
+    Index(None, "kind", "entity"),
+    Index(None, "pool", "entity"),
+    Index(None, "state", "entity"),
+)
+"""What should be heard of each entity and how well it is: the newest entry of the ledger."""

@@ -10,15 +10,10 @@ from fleetmend.model.entities import (
     EntityId,
     EntityKind,
     RelationKind,
-    entity_id,
     kind_of,
     split_entity_id,
 )
 from fleetmend.views.topology import TopologyView
-
-LEDGER = entity_id("fleetmend", EntityKind.COLLECTOR, "detection")
-"""Under which the ledger speaks of itself: how far it has come. Silence has nobody else to tell it
-when the ledger itself is silent."""
 
 SYMPTOM_OF = {
     Freshness.FROZEN: "telemetry_frozen",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from fleetmend.store import Store
+from tests.contract.store.coverage import CoverageContract
 from tests.contract.store.decisions import DecisionContract
 from tests.contract.store.delivery import DeliveryContract
 from tests.contract.store.doing import fresh_store
@@ -25,6 +26,7 @@ class StoreContract(
     DecisionContract,
     DeliveryContract,
     FoldContract,
+    CoverageContract,
     MigrationContract,
 ):
     """All of it."""

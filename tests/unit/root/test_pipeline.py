@@ -67,7 +67,7 @@ def test_a_collector_runs_all_that_the_settings_name(parts: Parts) -> None:
 
 
 def test_stages_come_in_the_order_of_the_flow_and_show_how_far_they_are(parts: Parts) -> None:
-    assert names(parts, Role.RCA, Role.DETECTOR) == ["detection", "rca"]
+    assert names(parts, Role.RCA, Role.DETECTOR) == ["detection", "coverage", "rca"]
     assert list(parts.figures.folds) == ["detection", "rca"]
 
 
@@ -76,7 +76,7 @@ def test_the_console_by_itself_runs_no_role_of_the_flow(parts: Parts) -> None:
 
 
 def test_a_stage_claims_its_fold_in_the_name_of_the_process(parts: Parts) -> None:
-    [detection] = services(parts, frozenset({Role.DETECTOR}))
+    detection, _ = services(parts, frozenset({Role.DETECTOR}))
     detection.step()  # type: ignore[union-attr]  # a stage is a Service, not a Loop
 
     place = parts.log.partitions(Topic.TICKS)[0]

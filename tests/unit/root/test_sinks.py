@@ -13,8 +13,9 @@ from fleetmend.model.entities import (
     TopologyOp,
     entity_id,
 )
+from fleetmend.model.events import Event, EventType
 from fleetmend.ports.deadletters import DeadLetter
-from fleetmend.sinks import RESTATE_S, LoggedDeadLetters, ProducerSink
+from fleetmend.sinks import HEARTBEAT_S, RESTATE_S, LoggedDeadLetters, ProducerSink
 from fleetmend.streams.codec import decode
 from fleetmend.streams.port import Outgoing
 from fleetmend.streams.producer import Producer
@@ -154,3 +155,19 @@ def test_without_a_store_a_dead_letter_is_a_line_of_bounded_length(
     assert (record.message, record.__dict__["source"]) == ("dead letter", "kmsg")
     assert len(record.__dict__["where"]) == len(record.__dict__["error"]) == 200
     assert record.__dict__["payload"].startswith(r"b'\xff\n")
+
+
+def test_a_collector_is_heard_to_live_by_its_marks(log: SqliteLog, clock: ManualClock) -> None:
+    """It beats while its loop turns, whether or not it has anything to say."""
+    follower = FleetFollower(log, dead_letters=MemoryDeadLetters(), clock=clock)
+    own = entity_id("lab", EntityKind.COLLECTOR, "kubernetes")
+    producer = Producer(log, name="collector/kubernetes", clock=clock)
+    sink = ProducerSink(producer, follower, beats_as=own)
+    for second in range(25):
+        sink.mark(START_S + second)
+
+    places = {place: 0 for place in log.partitions(Topic.EVENTS)}
+    events = [decode(raw).payload for raw in log.read(places, limit=100)]
+    beats = [e for e in events if isinstance(e, Event) and e.type is EventType.HEARTBEAT]
+    assert [beat.subject for beat in beats] == [own] * 3
+    assert [beat.time_s - START_S for beat in beats] == [0.0, HEARTBEAT_S, 2 * HEARTBEAT_S]
