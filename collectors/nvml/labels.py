@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from collectors.nvml.device import Round
-from collectors.nvml.port import Gpu, MigInstance
+from collectors.nvml.port import Gpu, GpuProcess, MigInstance
 from collectors.pods import Pods
 from collectors.series import Reading, SeriesTable
 
@@ -18,6 +18,8 @@ _SERIES_MAX = 20_000
 _TENANCY = "DCGM_FI_DEV_FB_USED"
 """The figure that carries who has the GPU: both boards and instances have it."""
 _PROCESS = "gpu_process_memory_bytes"
+_Key = tuple[str, str, tuple[str, ...]]
+"""Name, UUID, and the values of the labels that are added: how many there are tells which."""
 
 
 class GpuReadings:
@@ -29,7 +31,9 @@ class GpuReadings:
         self._table = SeriesTable()
         self._named: tuple[str, tuple[Gpu, ...]] = ("", ())
         """What the labels of the table were made from."""
-        self._numbers: dict[tuple[str, str, frozenset[tuple[str, str]]], int] = {}
+        self._numbers: dict[_Key, int] = {}
+        self._owners: dict[str, tuple[tuple[GpuProcess, ...], list[dict[str, str]]]] = {}
+        """Labels of a GPU's processes, as long as nobody has looked for processes again."""
 
     def reading(self, rounds: Sequence[tuple[Gpu, Round]], driver: str) -> Reading:
         """The figures of one moment."""
@@ -41,7 +45,7 @@ class GpuReadings:
 
         def add(name: str, labels: dict[str, str], more: dict[str, str], value: float) -> None:
             # Who it is about is in the UUID and in what is added to the board's own labels.
-            key = (name, labels["UUID"], frozenset(more.items()))
+            key = (name, labels["UUID"], tuple(more.values()))
             number = self._numbers.get(key)
             if number is None:
                 number = self._numbers[key] = self._table.add(name, labels | more)
@@ -61,10 +65,18 @@ class GpuReadings:
                 holders = tenants[row.instance] if row.name == _TENANCY else [{}]
                 for holder in holders:
                     add(row.name, board, part | holder if holder else part, row.value)
-            for process in seen.processes:
-                owner = {"pid": str(process.pid), "pod": self._pods.pod_of(process.pid)}
-                add(_PROCESS, {"gpu": board["gpu"], "UUID": gpu.uuid}, owner, process.bytes)
+            held = {"gpu": board["gpu"], "UUID": gpu.uuid}
+            owners = self._owners_of(gpu.uuid, seen.processes)
+            for process, owner in zip(seen.processes, owners, strict=True):
+                add(_PROCESS, held, owner, process.bytes)
         return Reading(self._table, np.array(numbers, np.int32), np.array(values, np.float64))
+
+    def _owners_of(self, uuid: str, processes: tuple[GpuProcess, ...]) -> list[dict[str, str]]:
+        known = self._owners.get(uuid)
+        if known is None or known[0] is not processes:
+            named = [{"pid": str(p.pid), "pod": self._pods.pod_of(p.pid)} for p in processes]
+            known = self._owners[uuid] = (processes, named)
+        return known[1]
 
     def _labels(self, gpu: Gpu, driver: str) -> dict[str, str]:
         return {

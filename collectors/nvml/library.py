@@ -5,11 +5,12 @@ binding's errors become NvmlError here. Nothing judges, nothing waits: whoever c
 """
 
 from collections.abc import Sequence
-from ctypes import CDLL, RTLD_GLOBAL
+from ctypes import CDLL, RTLD_GLOBAL, sizeof
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pynvml
 
 from collectors.nvml import rates
@@ -26,6 +27,17 @@ from collectors.nvml.port import (
 
 _ATTACH_NO_GPUS = 1
 """NVML_INIT_FLAG_NO_GPUS: a node whose GPU is lost must still be told of."""
+
+_METRIC = np.dtype(
+    {
+        "names": ["code", "value"],
+        "formats": ["<i4", "<f8"],
+        "offsets": [4, 8],
+        "itemsize": sizeof(pynvml.c_nvmlGpmMetric_t),
+    }
+)
+"""nvmlGpmMetric_t."""
+_GPM_NAMES = {metric: f"nvml.gpm.{metric}" for metric in rates.GPM_METRICS}
 
 
 @dataclass(slots=True)
@@ -61,6 +73,8 @@ class NvmlLibrary:
         self._metrics.numMetrics = len(rates.GPM_METRICS)
         for place, metric in enumerate(rates.GPM_METRICS):
             self._metrics.metrics[place].metricId = metric
+        self._told = np.frombuffer(self._metrics.metrics, _METRIC, len(rates.GPM_METRICS))
+        """What the driver fills in, as columns."""
 
     def start(self) -> str:
         """Load library and driver. Raises NvmlError with the reason why there is none."""
@@ -177,12 +191,12 @@ class NvmlLibrary:
         self._metrics.sample1, self._metrics.sample2 = sampled.older, sampled.newer
         asked("gpm", lambda: pynvml.nvmlGpmMetricsGet(self._metrics))
         rows, failed = [], {}
-        for place, metric in enumerate(rates.GPM_METRICS):
-            answer = self._metrics.metrics[place]
-            if answer.nvmlReturn == pynvml.NVML_SUCCESS:
-                rows.append(Row(f"nvml.gpm.{metric}", float(answer.value), instance))
+        codes, values = self._told["code"].tolist(), self._told["value"].tolist()
+        for metric, code, value in zip(rates.GPM_METRICS, codes, values, strict=True):
+            if code == pynvml.NVML_SUCCESS:
+                rows.append(Row(_GPM_NAMES[metric], value, instance))
             else:
-                failed[f"gpm.{metric}"] = FAILURES.get(answer.nvmlReturn, NvmlFailure.FAILED)
+                failed[f"gpm.{metric}"] = FAILURES.get(code, NvmlFailure.FAILED)
         return rows, failed
 
     def _subscribe(self, gpus: Sequence[Gpu]) -> None:

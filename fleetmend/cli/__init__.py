@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 
 from fleetmend.cli.app import Exit, run, say
@@ -26,6 +27,9 @@ def main() -> None:
     """Run the command line. Only the module of the command that was asked for is loaded: a worker
     must be up again soon after it was killed."""
     asked = [name for name in COMMANDS if sys.argv[1:2] == [name]]
+    if asked == ["agent"]:
+        # numpy's linear algebra would start a thread for each core, and an agent has no use for it.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for name in asked or COMMANDS:
         try:
             importlib.import_module(f"fleetmend.cli.{name}")

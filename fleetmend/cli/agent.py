@@ -29,6 +29,7 @@ from collectors.xid_desk import XidDesk
 from collectors.xid_merge import XidWitness
 from fleetmend.cli.agent_beat import Heartbeat
 from fleetmend.cli.agent_figures import AgentFigures
+from fleetmend.cli.agent_memory import stay_small
 from fleetmend.cli.agent_sink import AgentSink, Promises
 from fleetmend.cli.app import app, say
 from fleetmend.cli.settings import ConfigOption, load
@@ -68,6 +69,7 @@ def agent(config: ConfigOption = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     parts = make(settings, SystemClock(), reader=NvmlLibrary(settings.agent.nvml.library))
+    stay_small()
     say.print(f"agent of node {parts.node}", markup=False)
     run(parts, settings, stop)
 

@@ -153,7 +153,7 @@ class SpooledLog:
         """Keep the records on disk; `drain` sends them. Raises BadInput, before anything is kept,
         for a payload that could not be read back, StreamError when the disk does not take them
         (then some of them may have been taken)."""
-        bodies = [(_kept(record), _packed(record)) for record in records if self._wanted(record)]
+        bodies = _packed([record for record in records if self._wanted(record)])
         urgent = any(kept == "events" for kept, _ in bodies)
         with self._lock:
             try:
@@ -373,11 +373,17 @@ def _is_mark(record: Outgoing) -> bool:
     return isinstance(payload, Mark)
 
 
-def _packed(record: Outgoing) -> bytes:
-    encoded = encode(record.payload)
-    head = json.dumps([record.topic.value, record.key, record.partition, encoded.headers])
-    text = head.encode()
-    return len(text).to_bytes(4, "little") + text + encoded.value
+def _packed(records: Sequence[Outgoing]) -> list[tuple[Kept, bytes]]:
+    """Each with its chain. A mark that goes to many partitions is encoded once. Raises BadInput."""
+    bodies: list[tuple[Kept, bytes]] = []
+    last: tuple[object, Encoded] | None = None
+    for record in records:
+        if last is None or record.payload is not last[0]:
+            last = (record.payload, encode(record.payload))
+        headers, value = last[1].headers, last[1].value
+        head = json.dumps([record.topic.value, record.key, record.partition, headers]).encode()
+        bodies.append((_kept(record), len(head).to_bytes(4, "little") + head + value))
+    return bodies
 
 
 def _unpacked(body: bytes) -> Outgoing:
