@@ -37,6 +37,7 @@ _SILENT = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})
 _PAYLOAD_MAX = 4096
 _NAMED_MAX = 5
 """Metrics of a page that an event names."""
+_ERROR_MAX = 120
 _LETTERS_MAX = 20
 """Bad lines of one page that are kept; all are counted."""
 
@@ -74,6 +75,13 @@ class _Doubts:
         names = (reading.table[number].name for number in reading.series.tolist())
         doubtful = np.array([bool(family_of(name, families)) for name in names], np.bool_)
         return replace(reading, value=np.where(doubtful, np.nan, reading.value))
+
+
+def _why_unreadable(page: Page | None) -> str:
+    """Why nothing on a page could be read, for people: its first bad line, or its packing."""
+    if page is None or not page.bad:
+        return "its packing is broken"
+    return f"line {page.bad[0].number}: {page.bad[0].error}"[:_ERROR_MAX]
 
 
 def _few(names: frozenset[str]) -> str:
@@ -247,6 +255,8 @@ class Target:
             "bad_lines": bad,
             "refused_lines": 0 if page is None else page.refused,
         }
+        if fetched.outcome is Outcome.UNREADABLE:
+            data["error"] = _why_unreadable(page)
         if seen is not None:
             dropped = seen.dropped
             data["blank"], data["not_finite"] = dropped.blank, dropped.not_finite

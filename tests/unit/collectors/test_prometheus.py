@@ -113,6 +113,23 @@ def test_every_failure_has_its_name_and_counts_as_down(answer: Answer, outcome: 
     assert rig.sink.events[0].subject == "c/engine/e-1"
 
 
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (page("<html>\nsorry\n</html>\n"), "line 1: "),
+        (packed(b"no gzip"), "its packing is broken"),
+        (fails(Outcome.REFUSED), ""),
+    ],
+)
+def test_a_page_that_nobody_can_read_says_why(answer: Answer, error: str) -> None:
+    rig = Rig(answer)
+    rig.collector.poll()
+    rig.collector.poll()
+    said = str(rig.sink.events[0].data.get("error", ""))
+    assert said.startswith(error)
+    assert bool(said) is bool(error)
+
+
 def test_a_packed_page_is_unpacked() -> None:
     rig = Rig(packed(gzip.compress(PAGE.encode())))
     rig.run_for(1)
