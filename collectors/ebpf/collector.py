@@ -4,7 +4,7 @@ The node agent runs one; on a machine that allows no programs it says so and doe
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from collectors.announce import observed
 from collectors.ebpf.availability import Reason, Unavailable
@@ -48,21 +48,23 @@ class EbpfCollector:
         sink: Sink,
         clock: Clock,
         gpus_of: GpusOf = lambda _pid: (),
+        gpu_pids: Callable[[], Collection[int] | None] = lambda: None,
         on_xid: Callable[[XidSighting], None] = lambda _sighting: None,
         hears: Hears = lambda _kind, _can_tell: None,
         start: Start = Probes.start,
         find: Callable[[float], list[Process]] | None = None,
     ) -> None:
-        """`on_xid` gets what the driver's tracepoints tell, as it happens and in a thread of its
-        own; `hears` whether they are heard, so that a merger waits for them or not. `start`,
-        `find`: the kernel and the processes, which tests replace."""
+        """`gpu_pids`: who uses a GPU, where that is known. `on_xid` gets what the driver's
+        tracepoints tell, as it happens and in a thread of its own; `hears` whether they are heard,
+        so that a merger waits for them or not. `start`, `find`: the kernel and the processes, which
+        tests replace."""
         self._settings = settings
         self._name = f"ebpf-{node}"
         self._cluster, self._node = cluster, node
         self._subject = entity_id(cluster, EntityKind.NODE, node)
         self._sink, self._clock = sink, clock
         self._gpus_of, self._on_xid, self._hears = gpus_of, on_xid, hears
-        self._find = find or Finder(every_s=settings.scan_s)
+        self._find = find or Finder(every_s=settings.scan_s, holders=gpu_pids)
         self._start = start
         self._probes: Probes | Reason = Reason(Unavailable.SWITCHED_OFF)
         self._listener: Listener | None = None

@@ -5,7 +5,7 @@ are capped and must lead to the very file that is mapped."""
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ _STAT_BYTES_MAX = 4096
 _PATH_MAX = 4096
 _AGAIN_S = 30.0
 """Longest time between two looks at the same process: a library may be loaded late."""
+_RARELY_S = 300.0
+"""The same for a process that holds nothing of a GPU, where somebody says which ones do."""
 _NAME = re.compile(r"(libcuda|libnccl)\.so[.0-9]*")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -124,16 +126,27 @@ class _Look:
     wait_s: float
     again_s: float
     process: Process | None
+    held: bool
+    """Whether it was known to use a GPU."""
 
 
 class Finder:
     """Finds processes again and again. Reading what a process maps takes some 0.2 ms, asking
     whether it is still the same one some 0.01 ms, and a node runs a thousand of them: who is known
-    is looked at ever more rarely, down to `_AGAIN_S`."""
+    is looked at ever more rarely, down to `_AGAIN_S`; where the driver says who uses a GPU, these
+    are looked at as soon as it does, and the others down to `_RARELY_S`."""
 
-    def __init__(self, *, every_s: float, proc: Path = Path("/proc")) -> None:
-        """`every_s`: seconds from the first look at a process to the second."""
+    def __init__(
+        self,
+        *,
+        every_s: float,
+        proc: Path = Path("/proc"),
+        holders: Callable[[], Collection[int] | None] = lambda: None,
+    ) -> None:
+        """`every_s`: seconds from the first look at a process to the second. `holders`: the pids
+        that the driver sees on a GPU; None where nobody knows."""
         self._every_s = every_s
+        self._holders = holders
         self._proc = proc
         self._looks: dict[int, _Look] = {}
 
@@ -141,25 +154,29 @@ class Finder:
         """Every process with one of the libraries mapped when it was last looked at, by pid.
         `now_s`: monotonic seconds."""
         pids = [int(entry) for entry in os.listdir(self._proc) if entry.isdigit()]
-        looks = {pid: look for pid in pids if (look := self._look(pid, now_s))}
+        holders = self._holders()
+        looks = {pid: look for pid in pids if (look := self._look(pid, now_s, holders))}
         self._looks = looks
         found = (look.process for look in looks.values() if look.process is not None)
         return sorted(found, key=lambda process: process.pid)
 
-    def _look(self, pid: int, now_s: float) -> _Look | None:
+    def _look(self, pid: int, now_s: float, holders: Collection[int] | None) -> _Look | None:
         """The newest look at a process; None when there is no such process any more."""
         last, wait_s = self._looks.get(pid), self._every_s
-        if last is not None and last.process is None and now_s < last.again_s:
+        holds = holders is not None and pid in holders
+        news = holds and last is not None and not last.held
+        if last is not None and last.process is None and now_s < last.again_s and not news:
             return last  # nothing of it is counted: a number given anew can wait as long
         started = started_at(pid, self._proc)
         if started is None:
             return None
         if last is not None and last.started == started:
-            if now_s < last.again_s:
+            if now_s < last.again_s and not news:
                 return last
-            wait_s = min(2 * last.wait_s, max(_AGAIN_S, self._every_s))
+            longest_s = _AGAIN_S if holders is None or holds else _RARELY_S
+            wait_s = self._every_s if news else min(2 * last.wait_s, max(longest_s, self._every_s))
         process = _process(pid, started, self._proc)
-        return _Look(started, wait_s, now_s + wait_s, process)
+        return _Look(started, wait_s, now_s + wait_s, process, holds)
 
 
 def _process(pid: int, started: int, proc: Path) -> Process | None:

@@ -106,6 +106,14 @@ class NvmlCollector:
             if any(process.pid == pid for process in rounds.processes)
         ]
 
+    def pids(self) -> frozenset[int] | None:
+        """Every process that the driver sees on a GPU; None while there is no driver to ask. From
+        any thread."""
+        if not self.found.is_set():
+            return None
+        rounds = list(self._gpus.values())
+        return frozenset(process.pid for each in rounds for process in each.processes)
+
     def poll(self) -> None:
         """One round: count what is due to be counted, read, report, send now and then."""
         at_s, now_s = self._clock.now_s(), self._clock.monotonic_s()

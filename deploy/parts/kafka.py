@@ -59,7 +59,8 @@ class KafkaBroker:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ["java", "-Xmx128m", "-cp", f"{self._jars}/*", "kafka.tools.StorageTool"]
         done = subprocess.run(
-            [*tool, "format", "-t", cluster, "-c", str(settings)],
+            # One word: an id may begin with a dash.
+            [*tool, "format", f"--cluster-id={cluster}", "-c", str(settings)],
             cwd=self._folder,
             capture_output=True,
             text=True,

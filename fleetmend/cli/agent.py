@@ -159,6 +159,7 @@ def make(
             sink=sink("ebpf"),
             clock=clock,
             gpus_of=(lambda _pid: ()) if gpus is None else gpus.gpus_of,
+            gpu_pids=(lambda: None) if gpus is None else gpus.pids,
             on_xid=desk.take,
             start=start,
             hears=lambda kind, can: desk.alive(XidWitness.TRACEPOINT, kind, can_tell=can),

@@ -110,6 +110,27 @@ def test_a_library_that_is_loaded_late_is_found_within_half_a_minute(tmp_path: P
     assert find(67.0) == []
 
 
+def test_where_the_driver_says_who_uses_a_gpu_these_are_looked_at_at_once(tmp_path: Path) -> None:
+    """And the others so rarely that a thousand of them cost nothing."""
+    for pid in (7, 8):
+        root = process(tmp_path, pid, [])
+        line = f"0-1 r-xp 0 fd:00 {library(root, 'libcuda.so.1')} /lib/libcuda.so.1\n"
+        (tmp_path / str(pid) / "late").write_text(line)
+    holders: set[int] = set()
+    find = Finder(every_s=5.0, proc=tmp_path, holders=lambda: holders)
+    early = [find(now_s) for now_s in (0.0, 5.0, 15.0, 35.0, 75.0, 155.0)]
+    for pid in (7, 8):
+        (tmp_path / str(pid) / "late").rename(tmp_path / str(pid) / "maps")
+    unheard = find(200.0)
+    holders.add(7)
+    heard, late = find(205.0), find(155.0 + 300.0)
+
+    assert early == [[]] * 6
+    assert unheard == []
+    assert [found.pid for found in heard] == [7]
+    assert [found.pid for found in late] == [7, 8]
+
+
 def test_the_start_is_read_behind_whatever_the_process_calls_itself(tmp_path: Path) -> None:
     process(tmp_path, 7, [])
 
