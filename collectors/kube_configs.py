@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from collectors.kube_json import NOBODY, Object, Writers, mapping, name_of, namespace_of
+from collectors.kube_json import Object, Writers, mapping, name_of, namespace_of
 from collectors.kube_tell import Changed
 from collectors.kube_template import digest
 from collectors.kube_workloads import Workload
@@ -49,20 +49,22 @@ def difference(
     told = [f"{key}: {was.get(key)} -> {is_now.get(key)}" for key in keys[:_TOLD_MAX]]
     if len(keys) > _TOLD_MAX:
         told.append(f"{len(keys) - _TOLD_MAX} more")
-    return _changed(now, "; ".join(told), writers, users)
+    # Whoever writes a key owns it alone then; of a removed one nobody is named.
+    owners = (writers.last(part, key) for key in keys for part in _DATA)
+    return _changed(now, "; ".join(told), next(filter(None, owners), ""), users)
 
 
 def beginning_of(now: Config, writers: Writers, users: Iterable[Workload]) -> Changed:
     """One that was not there before."""
-    return _changed(now, f"made with {len(now.digests)} keys", writers, users)
+    who = next(filter(None, (writers.last(part) for part in _DATA)), "")
+    return _changed(now, f"made with {len(now.digests)} keys", who, users)
 
 
 def end_of(before: Config, users: Iterable[Workload]) -> Changed:
     """One that is gone."""
-    return _changed(before, "deleted", NOBODY, users)
+    return _changed(before, "deleted", "", users)
 
 
-def _changed(config: Config, what: str, writers: Writers, users: Iterable[Workload]) -> Changed:
-    who = next(filter(None, (writers.last(part) for part in _DATA)), "")
+def _changed(config: Config, what: str, who: str, users: Iterable[Workload]) -> Changed:
     used = ", ".join(sorted(workload.key for workload in users))
     return Changed("config", "", "", who, what=f"{what} (used by {used})", object=config.key)

@@ -169,7 +169,8 @@ class FeedReader:
             pause_s = min(pause_s * 2, _RETRY_S[1])
 
     def _list(self) -> None:
-        self.state = FeedState.LISTING
+        if self.state is not FeedState.FAILING:  # which it is until a list has come whole
+            self.state = FeedState.LISTING
         self._deliver(Delivery(self.feed, ListStep.BEGIN))
         newest = ""
         for page in self._source.pages(self.feed):

@@ -49,6 +49,34 @@ def settings(template: Any) -> dict[str, str]:
     return found
 
 
+def paths(place: str) -> tuple[tuple[str, ...], ...]:
+    """Where the API's managed fields may say who wrote what is at a place of `settings`."""
+    first, _, rest = place.partition(" ")
+    if not rest:
+        return (("spec", first),)
+    if first in ("labels", "annotations"):
+        return (("metadata", first, rest),)
+    kind, _, name = rest.partition(" ")
+    fields: tuple[tuple[str, ...], ...] = ((kind,),)
+    if kind.startswith("-") or rest == "command":
+        fields = (("args",), ("command",))
+    elif kind == "env":
+        fields = (("env", item(name)),)
+    elif kind in ("limits", "requests"):
+        fields = (("resources", kind, name),)
+    return tuple((*container(first, among), *field) for among in _CONTAINERS for field in fields)
+
+
+def container(name: str, among: str = "containers") -> tuple[str, ...]:
+    """Where they speak of a container."""
+    return ("spec", among, item(name))
+
+
+def item(name: str) -> str:
+    """How they name an item of a list."""
+    return f"k:{json.dumps({'name': name}, separators=(',', ':'))}"
+
+
 def config_maps(template: Any) -> frozenset[str]:
     """Names of the ConfigMaps that the template refers to."""
     names = set()

@@ -4,7 +4,7 @@ looks.
 Pure. Used by `kube_sight` (from JSON) and `kube_changes` (comparing).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from collectors import kube_template
@@ -112,10 +112,8 @@ def _images(before: Workload, now: Workload, writers: Writers) -> Changed | None
     changed = [name for name in was | is_now if was.get(name) != is_now.get(name)]
     if not changed:
         return None
-    paths = [
-        (*_TEMPLATE, "spec", "containers", f'k:{{"name":"{name}"}}', "image") for name in changed
-    ]
-    who = next(filter(None, (writers.last(*path) for path in paths)), writers.last(*_TEMPLATE))
+    paths = [(*kube_template.container(name), "image") for name in changed]
+    who = _writer(writers, paths)
     return Changed(
         now.role.value,
         " ".join(was[name] for name in changed if name in was),
@@ -132,7 +130,8 @@ def _settings(before: Workload, now: Workload, writers: Writers) -> Changed | No
     told = [_told(place, was.get(place), is_now.get(place)) for place in places[:_TOLD_MAX]]
     if len(places) > _TOLD_MAX:
         told.append(f"{len(places) - _TOLD_MAX} more")
-    return Changed("config", "", "", writers.last(*_TEMPLATE), what="; ".join(told))
+    paths = [path for place in places for path in kube_template.paths(place)]
+    return Changed("config", "", "", _writer(writers, paths), what="; ".join(told))
 
 
 def _restart(before: Workload, now: Workload, writers: Writers) -> Changed | None:
@@ -147,6 +146,12 @@ def _scale(before: Workload, now: Workload, writers: Writers) -> Changed | None:
         return None
     who = writers.last("spec", "replicas")
     return Changed("scale", _count(before.replicas), _count(now.replicas), who)
+
+
+def _writer(writers: Writers, paths: Iterable[tuple[str, ...]]) -> str:
+    """Who wrote the first of these fields of the template that anybody owns. Whoever changes a
+    field owns it alone then, so nobody else is named; of a removed one nobody is."""
+    return next(filter(None, (writers.last(*_TEMPLATE, *path) for path in paths)), "")
 
 
 def _told(place: str, was: str | None, now: str | None) -> str:

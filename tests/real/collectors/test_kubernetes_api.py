@@ -1,10 +1,7 @@
 """The real API server: lists in pages, watches, and an end when told."""
 
 import json
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -12,59 +9,14 @@ import pytest
 from collectors import kube_feeds
 from collectors.kube_feeds import Feed, Resource
 from collectors.kube_reader import WatchType
-from collectors.kube_watch import KubernetesCollector
 from collectors.kubernetes import KubeApi
 from deploy.parts.kube import KubeCluster
-from fleetmend.clock import SystemClock
-from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp
-from fleetmend.model.events import Event, EventType
+from fleetmend.model.entities import EntityId, TopologyOp
+from fleetmend.model.events import EventType
 from fleetmend.settings.collectors import KubernetesSettings
-from tests.unit.collectors.fakes import ListSink
+from tests.real.kube.watching import watched
 
 pytestmark = pytest.mark.kube
-
-
-class WaitingSink(ListSink):
-    """Lets a test wait for what comes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._came = threading.Condition()
-
-    def event(self, event: Event) -> None:
-        with self._came:
-            super().event(event)
-            self._came.notify_all()
-
-    def topology(self, change: TopologyChange) -> None:
-        with self._came:
-            super().topology(change)
-            self._came.notify_all()
-
-    def wait(self, until: Callable[[], bool]) -> None:
-        """Wait until it is true; fails after a minute."""
-        with self._came:
-            assert self._came.wait_for(until, timeout=60)
-
-
-@contextmanager
-def watched(kube: KubeCluster) -> Iterator[WaitingSink]:
-    """A collector that runs against the cluster."""
-    settings = KubernetesSettings(
-        enabled=True, kubeconfig=str(kube.kubeconfig), engine_namespaces=("default",)
-    )
-    sink, stop = WaitingSink(), threading.Event()
-    made = KubernetesCollector(
-        settings, cluster="c", sink=sink, clock=SystemClock(), api=KubeApi(settings)
-    )
-    thread = threading.Thread(target=made.run, args=(stop,))
-    thread.start()
-    try:
-        yield sink
-    finally:
-        stop.set()
-        thread.join(timeout=60)
-    assert not thread.is_alive()
 
 
 def change(
@@ -82,7 +34,7 @@ def test_nodes_engines_and_cordons_are_seen_as_they_happen(kube: KubeCluster) ->
     run = uuid.uuid4().hex[:8]
     old, new = f"old-{run}", f"new-{run}"
     kube.add_gpu_nodes([old], rack=f"rack-{run}", pool="chat")
-    with watched(kube) as sink:
+    with watched(kube.kubeconfig, engines="default") as (sink, _, _made):
         stated: list[EntityId] = []
 
         def known(name: str) -> bool:

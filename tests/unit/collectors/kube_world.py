@@ -7,7 +7,7 @@ from typing import Any
 
 from collectors.kube_feeds import Feed, Resource
 from collectors.kube_fold import KubeFold
-from collectors.kube_json import identity, version
+from collectors.kube_json import Object, identity, version
 from collectors.kube_reader import Page, WatchEvent, WatchType
 from collectors.kube_sight import Sight
 from collectors.kube_tell import News
@@ -183,7 +183,7 @@ def workload(
     spec: Json = {"template": template(**told)}
     if replicas is not None:
         spec["replicas"] = replicas
-    container: Json = {'k:{"name":"engine"}': {"f:image": {}}}
+    container: Json = {'k:{"name":"engine"}': {"f:image": {}, "f:args": {}}}
     return {
         "metadata": {
             "name": name,
@@ -215,7 +215,9 @@ def config_map(name: str = "settings", *, version: int = 1, uid: str = "", **dat
             "namespace": "llm",
             "uid": uid or f"uid-{name}",
             "resourceVersion": str(version),
-            "managedFields": [managed("kubectl-edit", 1, {"f:data": {}})],
+            "managedFields": [
+                managed("kubectl-edit", 1, {"f:data": {f"f:{key}": {} for key in data}})
+            ],
         },
         "data": data,
     }
@@ -262,17 +264,17 @@ class RawFold:
         """Namespaces that are not believed."""
         return self.fold.fleet.strangers
 
-    def listed(self, feed: Feed, objects: Iterable[Json], at_s: float) -> News:
+    def listed(self, feed: Feed, objects: Iterable[Object], at_s: float) -> News:
         """Take in a whole list."""
         self.fold.begin(feed)
         told = [self.changed(feed, obj, at_s) for obj in objects]
         return joined(*told, self.fold.end(feed, at_s))
 
-    def changed(self, feed: Feed, obj: Json, at_s: float) -> News:
+    def changed(self, feed: Feed, obj: Object, at_s: float) -> News:
         """Take in an object that was added or modified."""
         return self.fold.take(feed, self._sight.see(feed, obj), at_s)
 
-    def deleted(self, feed: Feed, obj: Json, at_s: float) -> News:
+    def deleted(self, feed: Feed, obj: Object, at_s: float) -> News:
         """Take in that an object is gone."""
         return self.fold.gone(feed, identity(obj), version(obj), at_s)
 
