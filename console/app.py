@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from console import problems
 from console.api import audit as audit_api
+from console.api import coverage as coverage_api
 from console.api import faults as faults_api
 from console.api import incidents as incidents_api
 from console.api import plans as plans_api
@@ -58,7 +59,7 @@ def create_app(deps: ConsoleDeps) -> FastAPI:
     looking = [Depends(console.may_look)]
     for page in (incidents, incident, decisions, fleet, audit, rail):
         app.include_router(page.routes(console), dependencies=looking)
-    for api in (incidents_api, plans_api, audit_api, faults_api, stream):
+    for api in (incidents_api, plans_api, audit_api, coverage_api, faults_api, stream):
         app.include_router(api.routes(console), prefix=API, dependencies=looking)
     app.include_router(login.routes(console))
     app.include_router(health.routes(console, assets))

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from fleetmend.model.audit import AuditVerb
+from fleetmend.model.coverage import Freshness
 from fleetmend.model.entities import EntityKind
 from fleetmend.model.events import Witness
 from fleetmend.model.incidents import Abstention, CauseRole, IncidentStatus, Severity
@@ -40,6 +41,14 @@ STATUS: dict[IncidentStatus, Word] = {
     IncidentStatus.MITIGATED: Word("Mitigated", "shield-check", "inf"),
     IncidentStatus.RESOLVED: Word("Resolved", "circle-check", "ok"),
     IncidentStatus.MERGED: Word("Merged", "git-branch", "mut"),
+}
+
+FRESHNESS: dict[Freshness, Word] = {
+    Freshness.FRESH: Word("Fresh", "circle-check", "ok"),
+    Freshness.LATE: Word("Late", "clock", "inf"),
+    Freshness.FROZEN: Word("Frozen", "pause", "warn"),
+    Freshness.ABSENT: Word("Absent", "eye-off", "warn"),
+    Freshness.NEVER: Word("Never heard", "circle-dashed", "mut"),
 }
 
 AUTOMATION: dict[SessionState, Word] = {

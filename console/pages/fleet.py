@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from console.context import Console, not_found
 from console.notices import notice
+from console.present.coverage import heard
 from console.present.fleet import STATE_WORDS, PoolBlock, figures, pools
 from console.present.needs import NeedRow, need_row
 from console.queries import (
@@ -46,6 +47,7 @@ def routes(console: Console) -> APIRouter:
             context = {
                 "pools": blocks,
                 "figures": strip,
+                "heard": heard(tx, console.deps.clock.now_s()),
                 "waits": waits,
                 "open_rows": incident_rows(
                     tx, open_[:OPEN_SHOWN], needs={row.incident for row in waits}

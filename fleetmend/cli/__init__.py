@@ -10,6 +10,7 @@ from fleetmend.cli.app import Exit, run, say
 COMMANDS = (
     "agent",
     "audit",
+    "coverage",
     "deadletters",
     "demo",
     "evaluate",

@@ -3,7 +3,10 @@
 Deterministic: seeded noise, one fixed moment to look from.
 """
 
+from dataclasses import replace
+
 from fleetmend.model.audit import AuditVerb
+from fleetmend.model.coverage import LEDGER, Coverage, Freshness
 from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.events import Witness
 from fleetmend.model.findings import Direction
@@ -39,7 +42,26 @@ def fill(store: Store, *, resolved: int = 24) -> Made:
         _leak(tx)
         _hung(tx)
         hot(tx)
+        _ledger(tx)
     return MADE
+
+
+def _ledger(tx: Transaction) -> None:
+    """Most are heard; a GPU is frozen, an engine's page refuses, a new engine never spoke."""
+    last_s = NOW_S - 4.0
+    entries = [
+        Coverage(gpu(n, i), last_s, Freshness.FRESH, NOW_S - 900.0, last_s, 1.0, node=node(n))
+        for n in range(1, 4)
+        for i in range(8)
+    ]
+    entries[3] = replace(entries[3], state=Freshness.FROZEN, since_s=NOW_S - 130.0)
+    refused = "connection refused"
+    entries += [
+        Coverage(engine(1), last_s, Freshness.ABSENT, NOW_S - 40.0, NOW_S - 46.0, outcome=refused),
+        Coverage(engine(2), last_s, Freshness.NEVER, NOW_S - 400.0, pool="chat-h200"),
+        Coverage(LEDGER, last_s, Freshness.FRESH, NOW_S - 9000.0),
+    ]
+    tx.coverage.put(entries)
 
 
 def _hung(tx: Transaction) -> None:

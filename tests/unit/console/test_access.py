@@ -29,6 +29,7 @@ PATHS = (
     "/api/v1/fleet",
     "/api/v1/audit",
     "/api/v1/audit/chain",
+    "/api/v1/coverage",
     "/api/v1/stream",
     "/api/v1/halt",
     f"/api/v1/plans/{MADE.plan}",
