@@ -65,7 +65,8 @@ class KubeSource(Protocol):
         ...
 
     def watch(self, feed: Feed, since: str, seconds: float) -> Iterator[WatchEvent]:
-        """What happens after `since`, for at most about `seconds`."""
+        """What happens after `since`, for at most about `seconds`. Once it returns, the server has
+        granted the watch."""
         ...
 
     def stop(self) -> None:
@@ -138,10 +139,11 @@ class FeedReader:
         listed = not self.cursor.since
         if listed:
             self._list()
-        self.state, self.reason = FeedState.FOLLOWING, ""
         heard = False
         try:
-            for event in self._source.watch(self.feed, self.cursor.since, self._watch_s):
+            events = self._source.watch(self.feed, self.cursor.since, self._watch_s)
+            self.state, self.reason = FeedState.FOLLOWING, ""
+            for event in events:
                 self._take(event)
                 heard = True
         except VersionGone:
@@ -159,6 +161,8 @@ class FeedReader:
                 pause_s = _RETRY_S[0]
                 continue
             except PortError as error:
+                if stop.is_set():  # the watch was ended on purpose
+                    return
                 self._failed(error)
             except Exception as error:
                 # A thread that ended here would leave a collector that marks and hears nothing.

@@ -100,7 +100,7 @@ class KubeApi:
         return page
 
     def watch(self, feed: Feed, since: str, seconds: float) -> Iterator[WatchEvent]:
-        """What happens after `since`."""
+        """What happens after `since`; the watch is granted when this returns."""
         query = {
             "watch": "true",
             "resourceVersion": since,
@@ -109,6 +109,9 @@ class KubeApi:
         }
         response = self._call(feed, query, min(_QUIET_S, seconds + _LIST_S))
         self._open[feed] = response
+        return self._events(feed, response)
+
+    def _events(self, feed: Feed, response: Any) -> Iterator[WatchEvent]:
         try:
             for line in _lines(response, f"watch {feed}"):
                 yield _watch_event(line, feed)
