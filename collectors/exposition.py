@@ -9,6 +9,7 @@ units is only compared with what it said before: the catalogue knows what they a
 """
 
 import functools
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,7 @@ _SMALL_TABLE = 32_768
 """Below this many characters a table is never replaced."""
 _PEER_CHARS_MAX = 8192
 """Longest line that prometheus_client is asked about: its time grows with the square of it."""
-_PEER_LINES_MAX = 1000
+_PEER_LINES_MAX = 200
 """Lines of one page that it is asked about: it takes a hundred times longer than we do."""
 _BAD_MAX = 100
 """Lines that nobody could read, of one page, that are kept; all are counted."""
@@ -205,6 +206,8 @@ class Exposition:
             stamp_s = None if sample.timestamp is None else float(sample.timestamp)
         except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
             raise BadInput(str(error) or "not a sample line") from error
+        if stamp_s is not None and not math.isfinite(stamp_s):
+            raise BadInput("a time that is no number")
         key = f"{sample.name}{sorted(sample.labels.items())}"  # no line begins like this
         return self._number(key, sample.name, sample.labels), value, stamp_s
 

@@ -7,56 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
-from collectors.exposition import Exposition, Page
+from collectors.exposition import Exposition
+from tests.fuzz.exposition import PEER_ERRORS, Row, assert_same, rows_by_peer, rows_of
 
 PAGES = Path(__file__).parents[2] / "data" / "pages"
-
-Row = tuple[str, tuple[tuple[str, str], ...], float, float | None]
-
-
-def rows_of(page: Page) -> list[Row]:
-    """Name, labels, value and own time of each sample, in the order of the page."""
-    reading = page.reading
-    return [
-        (
-            reading.table[number].name,
-            tuple(sorted(reading.table[number].labels.items())),
-            value,
-            reading.stamped_s.get(row),
-        )
-        for row, (number, value) in enumerate(
-            zip(reading.series.tolist(), reading.value.tolist(), strict=True)
-        )
-    ]
-
-
-def rows_by_peer(text: str) -> list[Row]:
-    """The same by prometheus_client. Comments go first: it appends `_total` to the samples of
-    counters that lack it, for an internal form that no page holds."""
-    plain = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
-    return [
-        (
-            s.name,
-            tuple(sorted(s.labels.items())),
-            float(s.value),
-            None if s.timestamp is None else float(s.timestamp),
-        )
-        for metric in text_string_to_metric_families(plain)
-        for s in metric.samples
-    ]
-
-
-PEER_ERRORS = (ValueError, IndexError, KeyError, TypeError, OverflowError)
-"""What prometheus_client raises for lines that it cannot read."""
-
-
-def assert_same(ours: list[Row], theirs: list[Row]) -> None:
-    """Equal, with NaN equal to NaN."""
-    assert [r[:2] + r[3:] for r in ours] == [r[:2] + r[3:] for r in theirs]
-    for our, their in zip(ours, theirs, strict=True):
-        assert our[2] == their[2] or (math.isnan(our[2]) and math.isnan(their[2])), (our, their)
 
 
 @pytest.mark.parametrize("page", ["vllm-0.32.prom", "dcgm-t4.prom", "dcgm-h100.prom"])
@@ -100,6 +55,7 @@ def test_values_of_a_second_scrape_are_its_own() -> None:
         "a ",
         "{} 1",
         "a one",
+        "a 1 # a NaN",
         "é 1",
         "\x00 1",
         'a{x="1"}} 2',

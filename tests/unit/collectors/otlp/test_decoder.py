@@ -17,10 +17,10 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 
 from collectors.otlp.decoder import Decoder
 from collectors.otlp.plain import walk
-from collectors.otlp.points import HistogramColumns, Points, histograms_to_arrow, to_arrow
-from fleetmend.errors import BadInput
+from collectors.otlp.points import HistogramColumns, histograms_to_arrow, to_arrow
+from tests.fuzz.otlp import EAGER, outcome, rows_of
 
-CORPUS = Path(__file__).parents[3] / "data" / "otlp"
+MESSAGES = Path(__file__).parents[3] / "data" / "otlp"
 
 Draw = st.DrawFn
 TEXTS = st.sampled_from(["", "a", "hw.id", "GPU-1", "µ" * 70, "x" * 130])
@@ -37,52 +37,9 @@ FLOATS = st.floats(allow_nan=True, allow_infinity=True)
 def _eagerness(request: pytest.FixtureRequest) -> Iterator[None]:
     """Once as it is, and once so that what is meant for long lists is done with the shortest."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "eager":
-            patch.setattr("collectors.otlp.draft._SPOT_BYTES", 2)
-            patch.setattr("collectors.otlp.blocks._FEW", 1)
-            patch.setattr("collectors.otlp.blocks._SLOT_BITS", 2)
-            patch.setattr("collectors.otlp.blocks._CHUNK_BYTES", 64)
-            patch.setattr("collectors.otlp.templates._CHUNK_BYTES", 64)
+        for name, value in EAGER.items() if request.param == "eager" else ():
+            patch.setattr(name, value)
         yield
-
-
-def rows_of(points: Points) -> list[tuple[object, ...]]:
-    """Everything that points say, in order; NaN as text so that it equals itself."""
-    tables = points.tables
-    columns = zip(
-        points.head.tolist(),
-        points.attributes.tolist(),
-        points.start_ns.tolist(),
-        points.time_ns.tolist(),
-        points.value.tolist(),
-        points.flags.tolist(),
-        strict=True,
-    )
-    found: list[tuple[object, ...]] = []
-    for head, attributes, start, time, value, flags in columns:
-        found.append((*_place(points, head, attributes), start, time, repr(value), flags))
-    for each in points.histograms:
-        rest = (each.start_ns, each.time_ns, each.flags, each.count, repr(each.sum))
-        more = (repr(each.bounds), repr(each.counts), each.scale, each.offset, each.below)
-        found.append((*_place(points, each.head, each.attributes), *rest, *more))
-    assert tables is points.tables
-    return found
-
-
-def _place(points: Points, head: int, attributes: int) -> tuple[object, ...]:
-    of = points.tables.heads[head]
-    resource = points.tables.resources[of.resource]
-    said = of.name, of.unit, of.kind, of.temporality, of.monotonic
-    return (*said, dict(resource), dict(points.tables.attributes[attributes]))
-
-
-def outcome(read: object) -> object:
-    """Rows, or that it was refused."""
-    assert callable(read)
-    try:
-        return rows_of(read())
-    except BadInput:
-        return "refused"
 
 
 @st.composite
@@ -376,9 +333,9 @@ def test_a_sender_of_ever_new_names_does_not_fill_the_memory(
     assert max(sizes) < 1000
 
 
-def test_the_kept_corpus_is_read_as_protobuf_reads_it() -> None:
-    paths = sorted(CORPUS.rglob("*.bin"))
-    assert len(paths) > 100
+def test_messages_of_real_senders_are_read_as_protobuf_reads_them() -> None:
+    paths = sorted(MESSAGES.rglob("*.bin"))
+    assert paths
     for path in paths:
         body = path.read_bytes()
         decoder = Decoder()
