@@ -106,7 +106,7 @@ class Domains:
         for watcher in frame.topology.sources(place, RelationKind.OBSERVES):
             watched = self._watched(frame, watcher)
             if len(watched) > 1 and all(self._last(frame, other) <= since for other in watched):
-                return not all(self._overdue(frame, watched))
+                return True
         return False
 
     def _scraper(self, frame: Frame, collector: EntityId) -> Quiet | None:

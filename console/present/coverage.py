@@ -5,10 +5,9 @@ Called by `console.pages.fleet`.
 
 from dataclasses import dataclass
 
-from console.figures import span
+from console.figures import kind_word, name_of, span
 from console.words import FRESHNESS, Word
 from fleetmend.model.coverage import MISSING, Coverage, Freshness
-from fleetmend.model.entities import EntityId
 from fleetmend.store import CoverageFilter, Transaction
 
 SHOWN = 8
@@ -20,7 +19,8 @@ BEHIND_S = 60.0
 class UnheardRow:
     """One entity that is missing."""
 
-    entity: EntityId
+    name: str
+    """Kind and key."""
     word: Word
     since_s: float
     why: str
@@ -68,4 +68,5 @@ def _row(entry: Coverage) -> UnheardRow:
     why = entry.outcome or ("" if entry.heard_s is None else "nothing since then")
     if entry.state is Freshness.FROZEN:
         why = entry.outcome or "its figures stand still"
-    return UnheardRow(entry.entity, FRESHNESS[entry.state], entry.since_s, why)
+    name = f"{kind_word(entry.entity)} {name_of(entry.entity)}"
+    return UnheardRow(name, FRESHNESS[entry.state], entry.since_s, why)

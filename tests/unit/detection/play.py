@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detection.stage import DetectionStage
+from fleetmend.model.coverage import Coverage
 from fleetmend.model.entities import (
     EntityId,
     EntityKind,
@@ -155,6 +156,8 @@ class Play:
         self.stage = subject or stage()
         self.tick = -1
         self.findings: list[Finding] = []
+        self.entries: list[Coverage] = []
+        """What the last tick said of the coverage ledger."""
         self._offset = 0
         self._topology = list(fleet() if topology is None else topology)
 
@@ -189,6 +192,7 @@ class Play:
         )
         tick = TickInput(self.tick, start_s, start_s + 1, start_s + 1.2, records, behind)
         said = [out.payload for out in self.stage.fold(tick)]
+        self.entries = [entry for entry in said if isinstance(entry, Coverage)]
         found = [finding for finding in said if isinstance(finding, Finding)]
         self.findings += found
         return found
