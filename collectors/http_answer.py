@@ -12,8 +12,9 @@ from collectors.fetch import Outcome, Refusal
 
 _HEAD_BYTES_MAX = 32_768
 """Bytes of a head or a trailer: servers allow 8 to 16 KiB themselves."""
-_CHUNKS_MAX = 65_536
-"""Chunks of one body: a body in chunks of a byte would cost a second of reading a megabyte."""
+_CHUNKS_MAX = 8_192
+"""Chunks of one body: servers send some KiB at a time, and each chunk costs the loop a
+microsecond."""
 _SIZE_LINE_MAX = 1_024
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*)")

@@ -2,22 +2,25 @@
 
 The composition root runs one of these in the role `collector`. An event loop fetches, a pool of
 threads reads, and the one thread that polls uses the sink: a target that hangs, and a page that is
-huge, hold up nobody else. Targets take their turns over the interval, so that they do not all come
-at once.
+huge, hold up nobody else: large pages are read by a thread of their own. Targets take their turns
+over the interval, so that they do not all come at once. Where reading falls behind, scrapes begin
+late, so that what is told stays fresh.
 """
 
 import heapq
 import threading
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from collectors.announce import observed, targets_topology
 from collectors.connections import NetworkFetcher
-from collectors.fetch import Fetched, Fetcher
+from collectors.fetch import Fetched, Fetcher, Outcome
 from collectors.naming import Resolve
 from collectors.sink import Sink
 from collectors.target import Scrape, Target, engines_by_pod
@@ -32,6 +35,16 @@ _MARK_S = 0.2
 _HOLD_S = 1.0
 """Seconds that a mark waits for an answer: a target that hangs must not hold up the ticks of all.
 What a later answer says gets the time of the newest mark, which lies within its scrape."""
+_LARGE_BYTES = 1_048_576
+"""Pages of more bytes do not stand in line with the others."""
+_WAITING_MAX = 64
+"""Pages that wait to be read at most, before scrapes begin late: some tens of milliseconds of
+reading."""
+_SHARE = 20
+"""A target whose page takes long to read rests so many times as long: some that are written to be
+hard to read must not take the time of all others."""
+_REST_MAX_S = 30.0
+"""And no longer than this: the first page of a large target takes longest."""
 _NAP_S = 0.25
 """Longest sleep between two looks at the stop signal."""
 _T = TypeVar("_T")
@@ -53,9 +66,11 @@ class PrometheusCollector:
         signals: Catalogue | None = None,
         fetcher: Fetcher | None = None,
         executor: Executor | None = None,
+        cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
         """`resolve`: finds engines that the settings do not name by their pod's alias. `fetcher`,
-        `executor`: others than the network and a pool of threads."""
+        `executor`: others than the network and a pool of threads. `cpu_s`: CPU seconds that the
+        calling thread has used."""
         self._settings = settings
         self._cluster = cluster
         self._name = name
@@ -66,6 +81,8 @@ class PrometheusCollector:
             clock, body_bytes_max=settings.body_bytes_max, held_bytes_max=settings.held_bytes_max
         )
         self._executor = executor or ThreadPoolExecutor(settings.workers, "scrape")
+        self._for_large = executor or ThreadPoolExecutor(1, "scrape-large")
+        self._cpu_s = cpu_s
         engines = engines_by_pod(cluster, settings.targets)
 
         def engine_of(alias: str) -> EntityId | None:
@@ -87,11 +104,13 @@ class PrometheusCollector:
         """Targets that are asked, longest first: event time of the asking, when it was due, and how
         late it was."""
         self._reading: dict[int, tuple[float, float, int]] = {}
-        """Targets whose page is read: its event time, when it was due, and its bytes."""
+        """Targets whose page is read: its event time, when it was due, and its bytes if large."""
+        self._small = 0
+        """Pages in the line of the small ones."""
         self._held = 0
-        """Bytes of pages that wait to be read."""
+        """Bytes in the line of the large ones."""
         self._fetched: SimpleQueue[tuple[int, Future[Fetched]]] = SimpleQueue()
-        self._read: SimpleQueue[tuple[int, Future[Scrape]]] = SimpleQueue()
+        self._read: SimpleQueue[tuple[int, Future[tuple[Scrape, float]]]] = SimpleQueue()
         self._marked_s = float("-inf")
         self._wake = threading.Event()
 
@@ -115,7 +134,8 @@ class PrometheusCollector:
             delay_s = self.poll()
             self._clock.wait(self._wake, min(delay_s, _NAP_S))
         self._fetcher.close()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        for executor in (self._executor, self._for_large):
+            executor.shutdown(wait=True, cancel_futures=True)
 
     def poll(self) -> float:
         """Hand over what is done, start what is due, mark; seconds until something is due."""
@@ -124,21 +144,26 @@ class PrometheusCollector:
         # A clock set back must not break the promise of the last mark.
         at_s = max(self._clock.now_s(), self._marked_s)
         now_s = self._clock.monotonic_s()
-        # Pages that nobody has come to reading must not fill the memory: then scrapes begin late.
-        while self._due and self._due[0][0] <= now_s and self._held < self._settings.held_bytes_max:
+        while self._due and self._due[0][0] <= now_s and self._small < _WAITING_MAX:
             due_s, index = heapq.heappop(self._due)
             self._fetching[index] = at_s, due_s, now_s - due_s
             of = self._targets[index].settings
             future = self._fetcher.begin(of.url, of.timeout_s, of.ca_file)
             future.add_done_callback(partial(self._note_fetched, index))
         self._mark(at_s)
-        return max(0.0, self._due[0][0] - now_s) if self._due else _NAP_S
+        blocked = self._small >= _WAITING_MAX
+        return _NAP_S if blocked or not self._due else max(0.0, self._due[0][0] - now_s)
 
     def _note_fetched(self, index: int, future: Future[Fetched]) -> None:
         self._fetched.put((index, future))
         self._wake.set()
 
-    def _note_read(self, index: int, future: Future[Scrape]) -> None:
+    def _timed(self, read: Callable[[], Scrape]) -> tuple[Scrape, float]:
+        begun_s = self._cpu_s()
+        scrape = read()
+        return scrape, self._cpu_s() - begun_s
+
+    def _note_read(self, index: int, future: Future[tuple[Scrape, float]]) -> None:
         self._read.put((index, future))
         self._wake.set()
 
@@ -149,21 +174,33 @@ class PrometheusCollector:
             fetched = future.result()
             begun_s, due_s, late_s = self._fetching.pop(index)
             at_s = max(begun_s, self._marked_s)
-            self._held += len(fetched.body)
-            self._reading[index] = at_s, due_s, len(fetched.body)
+            large = max(len(fetched.body), self._targets[index].text_bytes)
+            if large <= _LARGE_BYTES:
+                large = 0
+                self._small += 1
+            elif self._held + large > self._settings.held_bytes_max:
+                fetched, large = replace(fetched, outcome=Outcome.OVERSIZE, body=b""), 0
+                self._small += 1
+            self._held += large
+            self._reading[index] = at_s, due_s, large
             read = partial(self._targets[index].read, fetched, at_s, late_s=late_s)
-            self._executor.submit(read).add_done_callback(partial(self._note_read, index))
+            executor = self._for_large if large else self._executor
+            executor.submit(self._timed, read).add_done_callback(partial(self._note_read, index))
 
     def _take_read(self) -> None:
         """Hand over what has been read, and let its target rest."""
         while (done := _next(self._read)) is not None:
             index, future = done
-            _, due_s, size = self._reading.pop(index)
-            self._held -= size
-            # From now, not from when it was due: a slow target must not be asked twice at once.
-            next_s = max(due_s + self._targets[index].pause_s, self._clock.monotonic_s())
+            _, due_s, large = self._reading.pop(index)
+            self._held -= large
+            self._small -= not large
+            failed = future.exception() is not None
+            used_s = _REST_MAX_S if failed else future.result()[1]
+            rest_s = min(_SHARE * used_s, _REST_MAX_S)
+            # Not before now: a slow target must not be asked twice at once.
+            next_s = max(due_s + self._targets[index].pause_s, self._clock.monotonic_s() + rest_s)
             heapq.heappush(self._due, (next_s, index))
-            self._hand_over(future.result())
+            self._hand_over(future.result()[0])
 
     def _hand_over(self, scrape: Scrape) -> None:
         for change in scrape.changes:

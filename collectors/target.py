@@ -32,7 +32,16 @@ from fleetmend.signals.catalogue import Catalogue
 
 _OWN = {"engine": "engine.scrape_", "node": "node.scrape_", "gpu": "node.gpu_scrape_"}
 """What the figures of a scrape itself are called: this, then `up`, `time`, `age`, `unchanged`."""
-_SILENT = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})
+_SILENT = frozenset(
+    {
+        Outcome.REFUSED,
+        Outcome.UNREACHABLE,
+        Outcome.TLS,
+        Outcome.PROTOCOL,
+        Outcome.REDIRECT,
+        Outcome.OVERSIZE,
+    }
+)
 """Outcomes after which asking again at once is of no use."""
 _PAYLOAD_MAX = 4096
 _NAMED_MAX = 5
@@ -138,6 +147,8 @@ class Target:
             stale_after_s=limits.stale_after_s,
         )
         self._declarations = Declarations()
+        self.text_bytes = 0
+        """Size of the page that was read last, unpacked."""
         self._failures = 0
         self._last: Reading | None = None
         self._read_s: float | None = None
@@ -188,9 +199,11 @@ class Target:
         if fetched.outcome is not Outcome.OK:
             return None, fetched.outcome
         try:
-            page = self._exposition.parse(fetched.text(self._limits.body_bytes_max))
+            text = fetched.text(self._limits.body_bytes_max)
         except Refusal as refusal:
             return None, refusal.outcome
+        self.text_bytes = len(text)
+        page = self._exposition.parse(text)
         if len(page.reading.series):
             return page, Outcome.OK
         return page, Outcome.UNREADABLE if page.bad else Outcome.EMPTY

@@ -113,8 +113,8 @@ class CollectorsSettings(Section):
     """Whether targets also state their nodes, pools and engines. Off where the cluster's API
     does."""
     workers: int = Field(default=8, ge=1, le=256)
-    """Threads that read pages; waiting for an answer takes none. 8: some huge pages at once do not
-    hold up the small ones."""
+    """Threads that read pages of up to 1 MiB; waiting for an answer takes none, and larger pages
+    have a thread of their own."""
     shards: int = Field(default=1, ge=1, le=1024)
     """Collectors that share the targets and replicas between them. Each node or engine belongs to
     one; another number of shards moves as few as can be."""
@@ -124,9 +124,9 @@ class CollectorsSettings(Section):
     body_bytes_max: int = Field(default=16_777_216, ge=65_536)
     """Most bytes of a page, as it comes and unpacked. 16 MiB: about 100,000 series."""
     held_bytes_max: int = Field(default=268_435_456, ge=1_048_576)
-    """Most bytes of answers under way, over all targets, and as many again of pages that wait to
-    be read. Beyond it the longest answer is given up (`oversize`), and scrapes begin later.
-    256 MiB: 5,000 pages of 50 KB at once."""
+    """Most bytes of answers under way, over all targets, and as many again of pages over 1 MiB
+    that wait to be read. Beyond it the longest answer is given up, and large pages are
+    (`oversize`). 256 MiB: 5,000 pages of 50 KB at once."""
     series_max: int = Field(default=100_000, ge=100)
     """Most series of a page that are read; the rest is counted."""
     names_max: int = Field(default=512, ge=16)

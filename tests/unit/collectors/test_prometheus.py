@@ -3,6 +3,7 @@
 import gzip
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -28,7 +29,12 @@ class Rig:
     """A collector with one engine target, whose answers the test decides."""
 
     def __init__(
-        self, answer: Answer, target: TargetSettings | None = None, **limits: object
+        self,
+        answer: Answer,
+        target: TargetSettings | None = None,
+        *,
+        cpu_s: Callable[[], float] = lambda: 0.0,
+        **limits: object,
     ) -> None:
         self.clock = ManualClock(1000.0)
         self.sink = ListSink()
@@ -37,7 +43,7 @@ class Rig:
         self.pages = Pages(lambda url: self.answer(url))
         self.answer = answer
         target = target or ENGINE
-        self.settings = CollectorsSettings.model_validate({"targets": [target], **limits})
+        self.settings = CollectorsSettings.model_validate({"targets": [target]} | limits)
         self.collector = PrometheusCollector(
             self.settings,
             cluster="c",
@@ -46,6 +52,7 @@ class Rig:
             dead_letters=self.letters,
             fetcher=self.pages,
             executor=self.executor,
+            cpu_s=cpu_s,
         )
 
     def run_for(self, seconds: int) -> None:
@@ -358,3 +365,90 @@ def test_a_page_without_a_figure_of_its_own_does_not_stand_still() -> None:
     rig = Rig(page("process_open_fds 7\n"))
     rig.run_for(2)
     assert rig.sink.values("engine.scrape_unchanged") == []
+
+
+def fleet(count: int, **limits: Any) -> Rig:
+    """A collector with many node targets that are asked every ten seconds."""
+    targets = [
+        {"url": f"http://n{n}:9100/metrics", "kind": "node", "node": f"n{n}", "interval_s": 10}
+        for n in range(count)
+    ]
+    return Rig(page("node_load1 1\n"), targets=targets, **limits)
+
+
+def test_targets_take_their_turns_over_the_interval() -> None:
+    rig = fleet(100)
+    for _ in range(10):
+        before = len(rig.pages.asked)
+        for _ in range(10):
+            rig.collector.poll()
+            rig.clock.sleep(0.1)
+        assert 8 <= len(rig.pages.asked) - before <= 12
+    assert len(set(rig.pages.asked)) == 100
+
+
+def test_a_mark_does_not_wait_for_ever_for_an_answer_and_holds_all_the_same() -> None:
+    """One target that hangs must not stop the time of all others."""
+    slow = {"url": "http://s/", "kind": "node", "node": "s", "interval_s": 60, "timeout_s": 30}
+    rig = Rig(page("node_load1 1\n"), targets=[slow])
+    rig.pages.held = True
+    rig.run_for(10)
+    assert rig.sink.marks[-1] > 1008.0
+    rig.pages.release()
+    marks_before = list(rig.sink.marks)
+    rig.run_for(1)
+    [(at_s, _)] = rig.sink.values("node.scrape_up")
+    assert at_s >= marks_before[-1]
+
+
+def test_where_reading_falls_behind_scrapes_begin_late_and_say_so() -> None:
+    rig = fleet(1000, scrape_event_s=0)
+    rig.executor.held = True
+    rig.run_for(10)
+    assert len(rig.pages.asked) < 100
+    rig.executor.held = False
+    rig.executor.release()
+    for _ in range(60):
+        rig.collector.poll()
+    assert len(set(rig.pages.asked)) == 1000
+    late_s = [float(event.data["late_s"]) for event in rig.sink.events]
+    assert max(late_s) > 5.0
+
+
+def test_small_pages_do_not_stand_in_line_behind_large_ones() -> None:
+    """What a packed page holds is known only when it was read once."""
+    rig = Rig(packed(gzip.compress(b"node_load1 1\n" * 100_000)), GPUS, workers=1)
+    lines: list[str] = []
+    for name in ("_executor", "_for_large"):
+        each = HeldExecutor()
+        submit = each.submit
+
+        def noted(*args: object, at: str = name, to: Callable[..., object] = submit) -> object:
+            lines.append(at)
+            return to(*args)
+
+        each.submit = noted  # type: ignore[assignment, method-assign]
+        setattr(rig.collector, name, each)
+    rig.run_for(3)
+    assert lines[:3] == ["_executor", "_for_large", "_for_large"]
+
+
+def test_large_pages_that_wait_are_given_up_beyond_a_bound() -> None:
+    many = [
+        {"url": f"http://n{n}/", "kind": "node", "node": f"n{n}", "interval_s": 1} for n in range(4)
+    ]
+    rig = Rig(page("a" * 1_200_000), targets=many, held_bytes_max=3_000_000)
+    rig.executor.held = True
+    rig.run_for(2)
+    rig.executor.held = False
+    rig.executor.release()
+    rig.collector.poll()
+    assert sorted(map(str, rig.outcomes)) == ["oversize"] * 2 + ["unreadable"] * 2
+
+
+def test_a_page_that_is_hard_to_read_is_read_less_often() -> None:
+    used_s = itertools.count()
+    rig = Rig(page(), cpu_s=lambda: next(used_s) * 0.25)
+    rig.run_for(21)
+    # Twenty times a quarter of a second between two readings.
+    assert len(rig.sink.values("engine.scrape_up")) == 5
