@@ -1,199 +1,93 @@
-"""What the node agent costs: microseconds of CPU for each call and each GPU, and its memory.
+"""What the node agent costs: the whole process on a node of eight GPUs, and each call it makes.
 
-`python -m benchmarks.agent` reads whatever NVML the machine has, or with `--standin` a library
-compiled from tests/contract/agent/standin.c (then the figures are the agent's own part: the driver
-costs nothing). It prints a table and writes `benchmarks/results/agent.json`. `--record FILE` also
-keeps every answer that was read, one JSON object a line, for tests that play them back.
+`python -m benchmarks.agent` starts `fleetmend agent` on a node (`benchmarks.agent_node`) whose
+driver, kubelet and engines are stand-ins and whose kernel and broker are real, and reads its
+processor time and memory from /proc for a minute. Then it times each call of the GPU reader on the
+stand-in, where the driver costs nothing. What a real driver adds is measured by `benchmarks.h200`
+on an H200; where `benchmarks/results/h200.json` is there, the sum of both is printed as what it is,
+extrapolated from one GPU to eight. It writes `benchmarks/results/agent.json`.
 """
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import tempfile
 import time
-from collections import defaultdict
 from ctypes import CDLL
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, TextIO
+from typing import Any
 
+from benchmarks.agent_calls import measure
+from benchmarks.agent_node import NODE_GPUS, Node, agent, node, nvml_library
 from benchmarks.machine import ROOT, described
-from collectors.nvml.collector import NvmlCollector
+from benchmarks.process_use import used_over
 from collectors.nvml.library import NvmlLibrary
-from collectors.nvml.port import Answer, DriverXid, Gpu, NvmlError
-from collectors.nvml.rates import CALLS
-from collectors.pods import Pods
-from fleetmend.clock import SystemClock
-from fleetmend.model.entities import TopologyChange
-from fleetmend.model.events import Event
-from fleetmend.model.samples import SampleBatch
-from fleetmend.settings.agent import NvmlSettings, PodsSettings
-from fleetmend.streams.codec import encode
 
 RESULT = ROOT / "benchmarks" / "results" / "agent.json"
-SOURCE = ROOT / "tests" / "contract" / "agent" / "standin.c"
-NODE_GPUS = 8
+DRIVER_RESULT = ROOT / "benchmarks" / "results" / "h200.json"
+WARM_S = 30
+"""Seconds before counting begins: imports, attaching, the first looks at every process."""
 
 
-class Measured:
-    """A `GpuReader` that times each call, and keeps what it gave where a file is given."""
-
-    def __init__(self, reader: NvmlLibrary, record: TextIO | None) -> None:
-        self.cpu_us: dict[str, list[float]] = defaultdict(list)
-        self.wall_us: dict[str, list[float]] = defaultdict(list)
-        self.failures: dict[str, str] = {}
-        self._reader = reader
-        self._record = record
-
-    def start(self) -> str:
-        version = self._reader.start()
-        self._keep({"call": "start", "version": version})
-        return version
-
-    def gpus(self) -> tuple[Gpu, ...]:
-        found = self._reader.gpus()
-        self._keep({"call": "gpus", "gpus": [asdict(gpu) for gpu in found]})
-        return found
-
-    def call(self, gpu: Gpu, name: str) -> Answer:
-        cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
-        try:
-            answer = self._reader.call(gpu, name)
-        except NvmlError as error:
-            self.failures[name] = error.failure.value
-            self._keep({"call": name, "gpu": gpu.uuid, "error": error.failure.value})
-            raise
-        finally:
-            self.cpu_us[name].append((time.thread_time_ns() - cpu) / 1e3)
-            self.wall_us[name].append((time.perf_counter_ns() - wall) / 1e3)
-        self.failures |= {part: why.value for part, why in answer.failed.items()}
-        self._keep({"call": name, "gpu": gpu.uuid} | asdict(answer))
-        return answer
-
-    def wait_xid(self, timeout_s: float) -> DriverXid | None:
-        return self._reader.wait_xid(timeout_s)
-
-    def close(self) -> None:
-        self._reader.close()
-
-    def _keep(self, record: dict[str, Any]) -> None:
-        if self._record is not None:
-            self._record.write(json.dumps({"at_s": time.time()} | record) + "\n")
+def whole(at: Node, *, warm_s: float, seconds: float) -> dict[str, Any]:
+    """The agent as a process."""
+    started = agent(at)
+    try:
+        time.sleep(warm_s)
+        figures = used_over(started.pid, seconds)
+    finally:
+        started.terminate()
+        code = started.wait(timeout=60)
+    return figures | {"exit_code": code, "ebpf": at.ebpf}
 
 
-@dataclass(slots=True)
-class Taken:
-    """A sink that encodes as the log would, and counts."""
-
-    rows: int = 0
-    encoded_bytes: int = 0
-    events: int = 0
-    changes: int = 0
-
-    def samples(self, batch: SampleBatch, node: str) -> None:
-        self.rows += len(batch)
-        self.encoded_bytes += len(encode(batch).value)
-
-    def event(self, event: Event) -> None:
-        self.encoded_bytes += len(encode(event).value)
-        self.events += 1
-
-    def topology(self, change: TopologyChange) -> None:
-        self.changes += 1
-
-    def mark(self, at_s: float) -> None:
-        return
-
-
-def built(folder: Path) -> Path:
-    """The stand-in for the driver's library."""
-    path = folder / "libnvidia-ml.so.1"
-    name = "-Wl,-soname,libnvidia-ml.so.1"
-    command = ["gcc", "-shared", "-fPIC", "-O2", name, "-o", str(path), str(SOURCE)]
-    subprocess.run(command, check=True)
-    return path
-
-
-def measure(reader: NvmlLibrary, seconds: int, record: TextIO | None) -> dict[str, Any]:
-    """Read for so many seconds at the default rates."""
-    clock, taken, measured = SystemClock(), Taken(), Measured(reader, record)
-    gpus: list[Gpu] = []
-    collector = NvmlCollector(
-        NvmlSettings(),
-        cluster="benchmark",
-        node="node",
-        reader=measured,
-        pods=Pods(PodsSettings(socket=""), clock=clock),
-        sink=taken,
-        clock=clock,
-        learn=lambda found: gpus.extend(gpu for gpu in found if gpu not in gpus),
-    )
-    collector.poll()  # inventory, plans and the first of everything
-    began_cpu, began_s = time.process_time(), time.monotonic()
-    for second in range(1, seconds + 1):
-        time.sleep(max(0.0, began_s + second - time.monotonic()))
-        collector.poll()
-    wall_s, cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu
-    count = max(1, len(gpus))
-    share = cpu_s / wall_s
-    reading = sum(sum(times) for times in measured.cpu_us.values()) / 1e6
+def extrapolated(whole_share: float, own_us: float) -> dict[str, Any]:
+    """What eight real GPUs would make of it. `own_us`: of reading one stand-in GPU for a second."""
+    if not DRIVER_RESULT.exists():
+        return {
+            "cpu_share_of_core": None,
+            "how": "the driver's own part is not measured yet: `python -m benchmarks.h200` on an "
+            "H200, its result to benchmarks/results/h200.json",
+        }
+    told = json.loads(DRIVER_RESULT.read_text())["calls"]["in_calls_us_per_gpu_second"]
+    added = max(0.0, told - own_us) * NODE_GPUS / 1e6
     return {
-        "driver": collector._driver,
-        "gpus": len(gpus),
-        "model": gpus[0].model if gpus else "",
-        "seconds": seconds,
-        "cpu_share_of_core": round(share, 5),
-        "cpu_us_per_gpu_second": round(cpu_s / wall_s / count * 1e6, 1),
-        "in_calls_us_per_gpu_second": round(reading / (seconds + 1) / count * 1e6, 1),
-        "cpu_share_at_8_gpus": round(share / count * NODE_GPUS, 5),
-        "rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "rows_per_gpu_second": round(taken.rows / count / (seconds + 1), 1),
-        "bytes_per_gpu_second": round(taken.encoded_bytes / count / (seconds + 1), 1),
-        "calls": {
-            name: {
-                "count": len(measured.cpu_us[name]),
-                "cpu_us_p50": round(median(measured.cpu_us[name]), 1),
-                "wall_us_p50": round(median(measured.wall_us[name]), 1),
-                "wall_us_max": round(max(measured.wall_us[name]), 1),
-            }
-            for names in CALLS.values()
-            for name in names
-            if measured.cpu_us[name]
-        },
-        "not_answered": dict(sorted(measured.failures.items())),
+        "cpu_share_of_core": round(whole_share + added, 5),
+        "how": f"the whole process on stand-ins, and {NODE_GPUS} times what the calls of one H200 "
+        f"cost beyond the stand-in's ({told} against {own_us} us of a second)",
     }
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--standin", action="store_true", help="a compiled library of eight GPUs")
-    parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--record", type=Path, help="file for every answer, JSON lines")
+    parser.add_argument("--seconds", type=int, default=90)
+    parser.add_argument("--warm", type=int, default=WARM_S)
     parser.add_argument("--result", type=Path, default=RESULT)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(built(Path(folder))) if arguments.standin else ""
-        if path:
-            CDLL(path).standin_reset(NODE_GPUS)
-        reader = NvmlLibrary(path)
-        record = arguments.record.open("w") if arguments.record else None
-        try:
-            report = measure(reader, arguments.seconds, record)
-        finally:
-            if record is not None:
-                record.close()
-    report = described("agent") | {"library": "stand-in" if path else "driver"} | report
-    arguments.result.parent.mkdir(parents=True, exist_ok=True)
-    arguments.result.write_text(json.dumps(report, indent=2) + "\n")
-    for name, figure in report.items():
-        print(f"{name:28} {figure}" if name != "calls" else "")
-    for name, figures in report["calls"].items():
-        print(f"{name:24} " + "  ".join(f"{key} {value}" for key, value in figures.items()))
-    print(f"pid {os.getpid()} wrote {arguments.result}")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fleetmend-agent-") as name:
+        folder = Path(name)
+        with node(folder) as at:
+            process = whole(at, warm_s=given.warm, seconds=given.seconds)
+        library = nvml_library(folder)
+        CDLL(str(library)).standin_reset(NODE_GPUS)
+        calls = measure(NvmlLibrary(str(library)), min(30, given.seconds), None)
+    own_us = calls["in_calls_us_per_gpu_second"]
+    report = described("agent") | {
+        "gpus": NODE_GPUS,
+        "stand_ins": "the driver's library, libcuda, libnccl, the kubelet",
+        "real": "the kernel with its log and programs, the broker, the agent itself",
+        "wanted": {"cpu_share_of_core": 0.01, "memory_mib": 100},
+        "whole_process": process,
+        "calls": calls | {"library": "stand-in"},
+        "extrapolated_to_real_gpus": extrapolated(process["cpu_share_of_core"], own_us),
+    }
+    given.result.parent.mkdir(parents=True, exist_ok=True)
+    given.result.write_text(json.dumps(report, indent=2) + "\n")
+    for section in ("whole_process", "extrapolated_to_real_gpus"):
+        for figure, value in report[section].items():
+            print(f"{section:26} {figure:24} {value}")
+    for call, figures in calls["calls"].items():
+        print(f"{call:26} " + "  ".join(f"{key} {value}" for key, value in figures.items()))
 
 
 if __name__ == "__main__":

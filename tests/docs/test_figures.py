@@ -8,10 +8,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from console.metrics import Metrics
+from fleetmend.cli.agent_figures import AgentFigures
 from fleetmend.clock import ManualClock
 from fleetmend.health import FOLD_COUNTERS, FlowMetrics, ServiceMetrics
 from fleetmend.services import ServiceThreads
 from fleetmend.streams.fold_run import RunnerStats
+from fleetmend.streams.segments import Amount
+from fleetmend.streams.spool import SpoolFigures
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
@@ -20,6 +23,8 @@ def shown() -> set[str]:
     registry, clock = CollectorRegistry(), ManualClock()
     registry.register(ServiceMetrics(ServiceThreads([], clock)))
     registry.register(FlowMetrics(clock))
+    spool = SpoolFigures(Amount(), 0, 0.0, Amount(), {"samples": 0, "events": 0}, 0, "")
+    registry.register(AgentFigures(clock, lambda: spool))
     Metrics(registry, readers=float, store_ok=float, chain_whole=float)
     return {_name(metric) for metric in registry.collect()}
 
