@@ -1,5 +1,7 @@
 """What a door answers: OTLP's partial success, in both forms."""
 
+import json
+
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -26,6 +28,11 @@ def logs_answer(taken: Taken) -> Message:
         answer.partial_success.rejected_log_records = taken.rejected
         answer.partial_success.error_message = taken.why
     return answer
+
+
+def feedback_answer(taken: Taken) -> bytes:
+    """The answer to thumbs of people: how many did not count, and why."""
+    return json.dumps({"rejected": taken.rejected, "why": taken.why}).encode()
 
 
 def binary(answer: Message) -> bytes:

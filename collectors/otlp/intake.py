@@ -24,6 +24,7 @@ from collectors.otlp.log_lines import lines_of
 from collectors.otlp.points import Points
 from collectors.otlp.rights import NodeOf, Rights
 from collectors.otlp.source import NS, Counts, Source
+from collectors.otlp.thumbs import Thumbs
 from collectors.signatures import Channel
 from collectors.sink import Sink
 from fleetmend.clock import Clock
@@ -93,6 +94,7 @@ class Intake:
         }
         self._lock = threading.Lock()
         self._decoder = Decoder()
+        self._thumbs = Thumbs(cluster=cluster, names_max=settings.names_max)
         self._sources: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], Source] = OrderedDict()
         self._waiting: deque[Callable[[], None]] = deque()
         self._tallies: dict[str, _Tally] = {name: _Tally() for name in self.senders}
@@ -142,6 +144,18 @@ class Intake:
             tally.refused["events_capped"] += capped
             return Taken(capped, "too many events of one kind" if capped else "")
 
+    def feedback(self, sender: str, body: bytes) -> Taken:
+        """Take thumbs of people, as JSON. Raises BadInput, Full."""
+        with self._lock:
+            self._room()
+            tally = self._tallies[sender]
+            taken, refused = self._thumbs.take(self.senders[sender], body)
+            tally.messages += 1
+            tally.points += taken + sum(refused.values())
+            tally.refused.update(refused)
+            why = " ".join(f"{n}={refused[n]}" for n in sorted(refused))
+            return Taken(sum(refused.values()), why)
+
     @property
     def remembered(self) -> int:
         """Resources that are remembered between messages."""
@@ -162,6 +176,9 @@ class Intake:
                 event = self._scrape_event(name, now_s)
                 if event is not None:
                     self._waiting.append(partial(self._sink.event, event))
+            thumbs = self._thumbs.batch(now_s)
+            if thumbs is not None:
+                self._waiting.append(partial(self._send, [], {"feedback": thumbs}))
             upto = len(self._waiting)
             due = mark_s - self._marked_s >= _MARK_S
             if due:

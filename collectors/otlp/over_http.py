@@ -1,4 +1,5 @@
-"""OTLP over HTTP/1.1: POST /v1/metrics and /v1/logs, protobuf or JSON, gzip or not.
+"""OTLP over HTTP/1.1: POST /v1/metrics and /v1/logs, protobuf or JSON, gzip or not; and thumbs of
+people as plain JSON, POST /v1/feedback.
 
 The standard library's server, a thread for each connection, so many at once and no more. A request
 has one deadline from its first byte: who trickles is cut off by `reap`, which the loop calls.
@@ -8,12 +9,13 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from google.protobuf.message import Message
 
-from collectors.otlp.answers import binary, logs_answer, metrics_answer, text
+from collectors.otlp.answers import binary, feedback_answer, logs_answer, metrics_answer, text
 from collectors.otlp.doors import Reason, Refused, Senders, inflated
 from collectors.otlp.intake import Full, Intake, Taken
 from collectors.otlp.json_form import logs_from_json, metrics_from_json
@@ -33,7 +35,34 @@ _STATUS = {
 _BINARY, _JSON = "application/x-protobuf", "application/json"
 _JSON_DEARER = 8
 """JSON may be so much shorter: protobuf's JSON parser takes that much longer."""
-Take = Callable[[str, bytes], Taken]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What is done with what is sent to one path."""
+
+    take: Callable[[str, bytes], Taken]
+    from_json: Callable[[bytes], bytes]
+    answer: Callable[[Taken, str], bytes]
+    """In the form of the request."""
+    forms: tuple[str, ...] = (_BINARY, _JSON)
+
+
+def _ways(intake: Intake) -> dict[str, _Way]:
+    def told(message: Message, form: str) -> bytes:
+        return text(message) if form == _JSON else binary(message)
+
+    return {
+        "/v1/metrics": _Way(
+            intake.metrics, metrics_from_json, lambda taken, form: told(metrics_answer(taken), form)
+        ),
+        "/v1/logs": _Way(
+            intake.logs, logs_from_json, lambda taken, form: told(logs_answer(taken), form)
+        ),
+        "/v1/feedback": _Way(
+            intake.feedback, bytes, lambda taken, _: feedback_answer(taken), (_JSON,)
+        ),
+    }
 
 
 class HttpDoor(ThreadingHTTPServer):
@@ -48,6 +77,7 @@ class HttpDoor(ThreadingHTTPServer):
     ) -> None:
         """Raises SettingsError when the address cannot be had."""
         self.settings, self.intake, self.senders, self.clock = settings, intake, senders, clock
+        self.ways = _ways(intake)
         self._free = threading.BoundedSemaphore(settings.requests_max)
         self._lock = threading.Lock()
         self._until_s: dict[socket.socket, float] = {}
@@ -124,26 +154,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take a message."""
-        ways: dict[str, tuple[Take, Callable[[bytes], bytes], Callable[[Taken], Message]]] = {
-            "/v1/metrics": (self.server.intake.metrics, metrics_from_json, metrics_answer),
-            "/v1/logs": (self.server.intake.logs, logs_from_json, logs_answer),
-        }
-        way = ways.get(self.path.partition("?")[0])
+        way = self.server.ways.get(self.path.partition("?")[0])
         sender, body = "", b""
         try:
             if way is None:
                 self._answer(404, b"", _JSON, close=True)
                 return
-            take, from_json, answer = way
             sender = self.server.senders.name(self.headers.get("Authorization") or "")
             form = (self.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-            if form not in (_BINARY, _JSON):
-                raise Refused(Reason.CONTENT_TYPE, "application/x-protobuf or application/json")
+            if form not in way.forms:
+                raise Refused(Reason.CONTENT_TYPE, " or ".join(way.forms))
             limit = self.server.settings.body_bytes_max
             body = self._body(limit // _JSON_DEARER if form == _JSON else limit)
-            taken = take(sender, from_json(body) if form == _JSON else body)
-            given = answer(taken)
-            self._answer(200, text(given) if form == _JSON else binary(given), form)
+            taken = way.take(sender, way.from_json(body) if form == _JSON else body)
+            self._answer(200, way.answer(taken, form), form)
         except Refused as refused:
             self._refuse(sender, refused.reason, refused.what, body)
         except BadInput as error:

@@ -14,6 +14,7 @@ from fleetmend.model.entities import (
     TopologyChange,
     TopologyOp,
     entity_id,
+    key_of,
     kind_of,
 )
 from fleetmend.settings.otlp import OtlpSenderSettings
@@ -51,6 +52,12 @@ class Rights:
         if self.settings.speaks_for == "engine":
             return entity == self.subject
         kind = kind_of(entity)
+        if self.settings.speaks_for == "feedback":
+            own = self.settings.tenant
+            # Of these two kinds nothing but thumbs is told.
+            return kind is EntityKind.MODEL or (
+                kind is EntityKind.TENANT and own in ("", key_of(entity))
+            )
         if kind in _PLACED:
             # Of a GPU that nobody knows yet the sender may say that it is its own.
             return self.node_of(entity) in (None, self.subject)
@@ -60,6 +67,11 @@ class Rights:
             own = entity_id(self.cluster, EntityKind.SWITCH, f"{self.settings.node}/")
             return entity.startswith(own)
         return entity == self.subject
+
+    @property
+    def may_vote(self) -> bool:
+        """Whether thumbs of people are believed from it."""
+        return self.settings.speaks_for in ("cluster", "feedback")
 
     def may_state(self, change: TopologyChange) -> bool:
         """Whether a statement about the fleet is believed from it."""
@@ -71,6 +83,8 @@ class Rights:
                 return serves or (
                     change.op is TopologyOp.ENTITY and kind_of(change.entity) is EntityKind.MODEL
                 )
+            case "feedback":
+                return False
             case _:
                 # Who runs where is the business of the cluster and of the GPU's own exporter.
                 if change.relation is RelationKind.RUNS_ON:

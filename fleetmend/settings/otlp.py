@@ -1,4 +1,7 @@
-"""Settings of the OpenTelemetry doors: who may send, where, and how much."""
+"""Settings of the OpenTelemetry doors: who may send, where, and how much.
+
+Thumbs of people come in at the HTTP door as well, with or without OpenTelemetry.
+"""
 
 import ipaddress
 from typing import Literal, Self
@@ -13,13 +16,16 @@ class OtlpSenderSettings(Section):
 
     name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9.-]*$")
     """What this sender is called in events and figures."""
-    speaks_for: Literal["node", "engine", "cluster"]
+    speaks_for: Literal["node", "engine", "cluster", "feedback"]
     """What it may speak of: `node` one node, its GPUs and the engines on them; `engine` one engine;
-    `cluster` everything, which suits a gateway that has asked its own senders who they are."""
+    `cluster` everything, which suits a gateway that has asked its own senders who they are;
+    `feedback` thumbs of people and nothing else, which suits a chat page."""
     node: str = ""
     """For `node`: its name, as the cluster knows it. Goes before what resources say."""
     engine: str = ""
     """For `engine`: the key of the engine's entity, as in its target."""
+    tenant: str = ""
+    """For `feedback`: the one tenant whose people's thumbs it may tell; empty: any."""
     token_file: str = ""
     """File whose first line is the bearer token that this sender shows. Empty: whoever shows none,
     which only loopback doors allow, and one sender."""
@@ -30,6 +36,8 @@ class OtlpSenderSettings(Section):
             raise ValueError("node belongs to a sender that speaks for a node")
         if (self.speaks_for == "engine") != bool(self.engine):
             raise ValueError("engine belongs to a sender that speaks for an engine")
+        if self.tenant and self.speaks_for != "feedback":
+            raise ValueError("tenant belongs to a sender of feedback")
         return self
 
 
@@ -39,7 +47,8 @@ class OtlpSettings(Section):
     host: str = "127.0.0.1"
     """Address that the doors listen on."""
     http_port: int = Field(default=0, ge=0, le=65535)
-    """TCP port for OTLP over HTTP, 4318 by convention; 0 opens none."""
+    """TCP port for OTLP over HTTP, 4318 by convention, and for thumbs of people (`/v1/feedback`);
+    0 opens none."""
     grpc_port: int = Field(default=0, ge=0, le=65535)
     """TCP port for OTLP over gRPC, 4317 by convention; 0 opens none."""
     senders: tuple[OtlpSenderSettings, ...] = ()

@@ -52,6 +52,10 @@ class FakeIntake:
 
     logs = metrics
 
+    def feedback(self, sender: str, body: bytes) -> Taken:
+        self.taken.append((sender, body))
+        return Taken(self.rejects, "names=1" if self.rejects else "")
+
     def refuse(self, sender: str, reason: str, *, payload: bytes = b"") -> None:
         self.refused.append((sender, str(reason)))
 
@@ -103,6 +107,31 @@ def test_what_was_not_taken_is_told_as_partial_success(
     answer = client.post("/v1/metrics", content=BODY, headers=BINARY)
     told = ExportMetricsServiceResponse.FromString(answer.content).partial_success
     assert (told.rejected_data_points, told.error_message) == (3, "late=1")
+
+
+def test_thumbs_are_taken_as_json_and_what_did_not_count_is_told(
+    client: httpx.Client, intake: FakeIntake
+) -> None:
+    intake.rejects = 1
+    headers = BINARY | {"Content-Type": "application/json"}
+    answer = client.post("/v1/feedback", content=b'{"votes": []}', headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"rejected": 1, "why": "names=1"})
+    assert intake.taken == [("a", b'{"votes": []}')]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "application/json"}, 401),
+        (BINARY, 415),
+        (BINARY | {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+def test_thumbs_need_a_token_and_the_right_form(
+    client: httpx.Client, intake: FakeIntake, headers: dict[str, str], status: int
+) -> None:
+    assert client.post("/v1/feedback", content=b"{}", headers=headers).status_code == status
+    assert intake.taken == []
 
 
 def test_json_is_taken_and_answered_as_json(client: httpx.Client, intake: FakeIntake) -> None:

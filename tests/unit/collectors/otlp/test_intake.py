@@ -98,6 +98,7 @@ def stand() -> Stand:
             {"name": "node-1", "speaks_for": "node", "node": "node-1"},
             {"name": "tenant", "speaks_for": "engine", "engine": "e-1"},
             {"name": "gateway", "speaks_for": "cluster"},
+            {"name": "chat", "speaks_for": "feedback", "tenant": "acme"},
         )
     )
     settings = CollectorsSettings(otlp=OtlpSettings(senders=senders, waiting_max=50))
@@ -195,6 +196,38 @@ def test_thumbs_of_people_are_counted_for_model_and_tenant(stand: Stand) -> None
         ("c/tenant/acme", "tenant.feedback_down", 5.0),
         ("c/tenant/acme", "tenant.feedback_up", 2.0),
     ]
+
+
+def test_thumbs_without_opentelemetry_go_the_same_way(stand: Stand) -> None:
+    body = b'{"votes": [{"rating": "down", "model": "m"}, {"rating": "up", "tenant": "rival"}]}'
+    taken = stand.intake.feedback("chat", body)
+    assert (taken.rejected, taken.why) == (1, "not_its_own=1")
+    assert ("c/model/m", "model.feedback_down", 0.0) in stand.rows()
+    stand.clock.advance_to(NOW_S + 2.0)
+    assert stand.rows() == [
+        ("c/model/m", "model.feedback_down", 1.0),
+        ("c/tenant/acme", "tenant.feedback_down", 1.0),
+    ]
+
+
+def test_a_sender_of_feedback_tells_thumbs_of_its_tenant_over_otlp_and_nothing_else(
+    stand: Stand,
+) -> None:
+
+    def thumbs(count: float, tenant: str) -> ExportMetricsServiceRequest:
+        labels = {"rating": "up", "gen_ai__request__model": "m", "tenant__id": tenant}
+        return gauge("fleetmend.feedback", count, at_s=NOW_S, host="", **labels)
+
+    assert stand.send(thumbs(3.0, "acme"), "chat") == 0
+    rejected = stand.send(thumbs(9.0, "rival"), "chat")
+    rejected += stand.send(gauge("hw.gpu.utilization", 0.0, hw__id="GPU-1"), "chat")
+    rejected += stand.send(gauge("vllm:num_requests_running", 3.0, model_name="m"), "chat")
+    assert rejected >= 2
+    assert {(entity, signal) for entity, signal, _ in stand.rows()} == {
+        ("c/model/m", "model.feedback_up"),
+        ("c/tenant/acme", "tenant.feedback_up"),
+    }
+    assert stand.sink.changes == []
 
 
 @pytest.mark.parametrize(("off_s", "taken"), [(-1.0, 1), (-3.0, 0), (4.0, 1), (60.0, 0)])
