@@ -27,6 +27,8 @@ _FUNCTIONS: tuple[tuple[str, list[type], type | None], ...] = (
     ("bpf_map__fd", [_P], c.c_int),
     ("bpf_map__reuse_fd", [_P, c.c_int], c.c_int),
     ("bpf_program__name", [_P], c.c_char_p),
+    ("bpf_program__fd", [_P], c.c_int),
+    ("bpf_program__set_expected_attach_type", [_P, c.c_int], c.c_int),
     ("bpf_program__set_autoload", [_P, c.c_bool], c.c_int),
     ("bpf_program__attach", [_P], _P),
     ("bpf_program__attach_uprobe_opts", [_P, c.c_int, c.c_char_p, c.c_size_t, _P], _P),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from collectors.ebpf.layout import MAPS
 from collectors.ebpf.libbpf import BpfError, Libbpf
+from collectors.ebpf.multi import ATTACH_TYPE
 from collectors.ebpf.programs import PROGRAMS, Group
 
 RING = "records"
@@ -19,6 +20,8 @@ class Loaded:
     """What the kernel took."""
 
     lib: Libbpf
+    multi: bool
+    """Whether programs for libraries are loaded for links to many functions at once."""
     objects: dict[Group, int] = field(default_factory=dict)
     fds: dict[str, int] = field(default_factory=dict)
     refused: dict[Group, str] = field(default_factory=dict)
@@ -39,11 +42,17 @@ class Loaded:
 
 
 def load(
-    path: Path, groups: Iterable[Group], *, lib: Libbpf, refuse: Refuse = lambda _group: None
+    path: Path,
+    groups: Iterable[Group],
+    *,
+    lib: Libbpf,
+    multi: bool,
+    refuse: Refuse = lambda _group: None,
 ) -> Loaded:
-    """Load these groups of the object at `path`. Never raises for a group: what was refused is in
-    `refused`. Raises BpfError when the file is no object."""
-    loaded = Loaded(lib)
+    """Load these groups of the object at `path`. `multi`: whether the kernel links a program to
+    many functions at once. Never raises for a group: what was refused is in `refused`. Raises
+    BpfError when the file is no object."""
+    loaded = Loaded(lib, multi)
     for group in groups:
         stand_in_for = PROGRAMS[group].instead_of
         if stand_in_for is not None and stand_in_for not in loaded.refused:
@@ -51,7 +60,7 @@ def load(
         pointer = lib.pointer("bpf_object__open_file", str(path).encode(), None)
         try:
             refuse(group)
-            _load_group(lib, pointer, group, loaded.fds)
+            _load_group(loaded, pointer, group)
         except BpfError as error:
             loaded.refused[group] = error.what
             lib.asked("bpf_object__close", pointer)
@@ -60,12 +69,15 @@ def load(
     return loaded
 
 
-def _load_group(lib: Libbpf, pointer: int, group: Group, fds: dict[str, int]) -> None:
+def _load_group(loaded: Loaded, pointer: int, group: Group) -> None:
+    lib, fds = loaded.lib, loaded.fds
     lib.words()  # what was said before is not about this group
     wanted = PROGRAMS[group].names
     program = lib.asked("bpf_object__next_program", pointer, None)
     while program:
         lib.call("bpf_program__set_autoload", program, lib.name_of(program) in wanted)
+        if loaded.multi and PROGRAMS[group].library is not None:
+            lib.call("bpf_program__set_expected_attach_type", program, ATTACH_TYPE)
         program = lib.asked("bpf_object__next_program", pointer, program)
     maps = {
         name: lib.pointer("bpf_object__find_map_by_name", pointer, name.encode())

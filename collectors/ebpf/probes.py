@@ -4,7 +4,7 @@
 """
 
 import ctypes as c
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from collectors.ebpf.libbpf import BpfError, libbpf
 from collectors.ebpf.links import Attached, Links
 from collectors.ebpf.loaded import Loaded, Refuse, load
 from collectors.ebpf.maps import Maps, Records
+from collectors.ebpf.multi import supported
 from collectors.ebpf.processes import Inode, MappedLibrary, Process, library_at
 from collectors.ebpf.programs import OFF_BY_DEFAULT, PROGRAMS, Group
 from collectors.ebpf.snapshot import Snapshot, read
@@ -74,9 +75,11 @@ class Probes:
         path: Path | None = None,
         btf: Path = BTF,
         refuse: Refuse = lambda _group: None,
+        multi: Callable[[], bool] = supported,
     ) -> "Probes | Reason":
-        """Load and attach what this machine allows, or say why nothing is. Never raises for what
-        the machine lacks."""
+        """Load and attach what this machine allows, or say why nothing is. `multi`: whether the
+        kernel links a program to many functions at once. Never raises for what the machine
+        lacks."""
         if not settings.enabled:
             return Reason(Unavailable.SWITCHED_OFF)
         path = path or object_path()
@@ -84,7 +87,8 @@ class Probes:
         if reason is not None:
             return reason
         try:
-            loaded = load(path, wanted_groups(settings), lib=libbpf(), refuse=refuse)
+            groups = wanted_groups(settings)
+            loaded = load(path, groups, lib=libbpf(), multi=multi(), refuse=refuse)
         except BpfError as error:
             return Reason(Unavailable.REFUSED, error.what)
         if not loaded.objects:
@@ -138,8 +142,8 @@ class Probes:
             self._track(process.pid)
             for library in process.libraries:
                 wanted.setdefault(library.inode, library)
-        for inode in [inode for inode in self._libraries if inode not in wanted]:
-            self._links.detach(self._libraries.pop(inode))
+        unused = [inode for inode in self._libraries if inode not in wanted]
+        self._links.detach(*(self._libraries.pop(inode) for inode in unused))
         self._over_limit = 0
         for inode, library in wanted.items():
             if inode in self._libraries:
@@ -184,9 +188,7 @@ class Probes:
     def close(self) -> int:
         """Detach and unload everything; the number of links that would not go. Afterwards nothing
         of it is left in the kernel."""
-        left = self._links.detach(self._kernel)
-        for made in self._libraries.values():
-            left += self._links.detach(made)
+        left = self._links.detach(self._kernel, *self._libraries.values())
         self._libraries.clear()
         self._records.close()
         self._loaded.close()

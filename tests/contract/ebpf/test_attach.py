@@ -15,9 +15,11 @@ from collectors.ebpf.availability import Reason, Unavailable
 from collectors.ebpf.layout import OOM_VICTIM
 from collectors.ebpf.libbpf import BpfError
 from collectors.ebpf.loaded import Refuse
+from collectors.ebpf.multi import supported
 from collectors.ebpf.probes import Probes
 from collectors.ebpf.processes import processes
 from collectors.ebpf.programs import Group
+from fleetmend.clock import SystemClock
 from tests.contract.ebpf.conftest import SETTINGS, Libraries, found, paths
 from tests.contract.ebpf.stand_in import Worker, contained
 
@@ -106,6 +108,40 @@ def test_detaching_leaves_nothing_behind(libraries: Libraries, worker: Worker) -
 
     assert started.close() == 0
     assert during.total() > 20
+    assert held_in_kernel() == before
+
+
+def test_everything_is_let_go_within_a_second(libraries: Libraries) -> None:
+    """The kernel waits once for all links to many functions: an agent that stops or a library that
+    is gone holds nothing up."""
+    if not supported():
+        pytest.skip("this kernel links each function by itself")
+    clock, took_s = SystemClock(), []
+    for _ in range(3):
+        both = tuple(map(str, paths(libraries)))
+        started = Probes.start(SETTINGS.model_copy(update={"libraries": both}))
+        assert isinstance(started, Probes)
+        began_s = clock.monotonic_s()
+        assert started.close() == 0
+        took_s.append(clock.monotonic_s() - began_s)
+
+    assert min(took_s) < 1.0, took_s
+
+
+def test_a_kernel_that_links_each_function_by_itself_counts_the_same(
+    libraries: Libraries, worker: Worker
+) -> None:
+    """Before Linux 6.6."""
+    before = held_in_kernel()
+    started = Probes.start(SETTINGS, multi=lambda: False)
+    assert isinstance(started, Probes)
+    started.follow([found(worker, libraries.nccl)])
+    ours = worker.out("ncclCommInitRank", "out", 2, "identity", 1)
+    worker("ncclAllReduce", 0, 0, 1, 0, 0, ours, 0)
+    ranks = [(r.rank, r.calls) for r in started.snapshot().communicators if r.pid == worker.pid]
+
+    assert started.close() == 0
+    assert ranks == [(1, 1)]
     assert held_in_kernel() == before
 
 

@@ -1,10 +1,14 @@
 """The collector on this kernel: what a process does arrives as samples and events of its GPU."""
 
+import queue
 from collections.abc import Iterator
 
 import pytest
 
 from collectors.ebpf.collector import EbpfCollector
+from collectors.ebpf.layout import PROCESS_EXIT, XID, Record
+from collectors.ebpf.listener import Listener, Ring
+from collectors.ebpf.probes import Probes
 from fleetmend.clock import SystemClock
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType
@@ -91,3 +95,41 @@ def test_the_heartbeat_says_what_is_loaded_and_what_the_kernel_has_not(
     assert "memory" in str(beat.data["groups"]).split()
     assert "launches" not in str(beat.data["groups"]).split()
     assert int(beat.data["libraries"]) >= 1
+
+
+class ExitsAsReports:
+    """The kernel's ring, in which the end of a process counts as a report of the driver."""
+
+    def __init__(self, ring: Ring) -> None:
+        self.fd = ring.fd
+        self._ring = ring
+
+    def take(self) -> list[Record]:
+        taken = self._ring.take()
+        for record in taken:
+            record.kind = XID if record.kind == PROCESS_EXIT else record.kind
+        return taken
+
+
+def test_the_kernel_wakes_who_listens_within_a_tenth_of_a_second(libraries: Libraries) -> None:
+    """From the kernel's own time of the record to the report; the best of some tries."""
+    probes = Probes.start(EbpfSettings(libraries=(str(libraries.cuda),)))
+    assert isinstance(probes, Probes)
+    clock, late_s = SystemClock(), queue.SimpleQueue[tuple[int, float]]()
+
+    def report(record: Record) -> None:
+        late_s.put((record.pid, clock.monotonic_s() - record.at_ns * 1e-9))
+
+    listener = Listener(ExitsAsReports(probes.ring), report=report)
+    took_s = []
+    for _ in range(5):
+        with Worker(libraries.cuda) as worker:
+            worker.out("cuMemAlloc_v2", "out", MIB)
+            worker.kill()
+            pid, after_s = late_s.get(timeout=10)
+            assert pid == worker.pid
+            took_s.append(after_s)
+    listener.close()
+    probes.close()
+
+    assert min(took_s) < 0.1, took_s
