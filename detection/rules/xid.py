@@ -1,8 +1,8 @@
 """Xids: GPU errors from the kernel log, driver events and, as a last resort, the exporter's gauge.
 
 Policy is the table `data/xid_policy.csv`. The same Xid from two channels is one finding. A sticky
-Xid that names a GPU is announced on arrival (PROVISIONAL); the tick confirms it under the same id,
-and it is repeated until the GPU has been reset (`sticky.py`).
+Xid that names a GPU is announced on arrival (PROVISIONAL); the tick confirms it under the same id.
+An Xid of a GPU is repeated while it stands (`lasting.py`).
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from detection.base import Opinion
 from detection.frame import Frame
 from detection.rules import NAME
-from detection.rules.sticky import Sticky, StickyXids
+from detection.rules.lasting import LastingXid, LastingXids
 from detection.rules.tables import XidClass, XidPolicy, xid_policy
 from detection.symptoms import present
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind, kind_of
@@ -23,12 +23,15 @@ from fleetmend.model.ticks import tick_of
 from fleetmend.streams.stage import Json, State
 from fleetmend.views.topology import TopologyView
 
+STICKY_S = 10_800.0
+"""A sticky Xid stands for three hours without a word (NVSentinel) where nothing tells of a
+reset."""
 BURST_S = 180.0
 """Silence after which a burst is over (NVSentinel's burst window)."""
 APPLICATION_S = 60.0
 """The same for programs' faults: the program is gone or has been restarted by then."""
 _STANDS_S = 2.0
-"""Quiet time of a sticky Xid, which is repeated each tick while it stands."""
+"""Quiet time of an Xid that is repeated each tick while it stands."""
 TWIN_S = 2.0
 """Two channels tell of one Xid within this time."""
 
@@ -37,6 +40,7 @@ _REASON = {
     XidClass.SYMPATHETIC: ("sympathetic_xid", 0.4),
     XidClass.INFORMATIONAL: ("informational_xid", 0.3),
 }
+_HARDWARE = ("hardware_xid", 0.8)
 _HEARSAY = 0.6
 """The most that an Xid is believed that neither kernel nor driver told."""
 _RECOVERY_XID = 154
@@ -76,7 +80,7 @@ class XidRule:
         """(node, Xid, time) of kernel lines that name a node with several GPUs."""
         self._told: list[tuple[str, int, float]] = []
         """(node, Xid, time) that were found on a GPU."""
-        self._sticky = StickyXids()
+        self._lasting = LastingXids()
 
     def observe(self, frame: Frame) -> list[Opinion]:
         """One opinion for each Xid of this tick; lines that name only a node wait for a twin that
@@ -97,13 +101,11 @@ class XidRule:
             known = said.get((gpu, code))
             if known is None or _rank(opinion) < _rank(known):
                 said[gpu, code] = opinion
-            policy = _policy(event, code)
-            if policy.sticky:
-                self._sticky.hear(_stands(opinion, policy, event.time_s))
+            self._lasting.hear(_lasting(opinion, _policy(event, code), event.time_s))
         still = [
-            _opinion(stands.entity, _policy_of(stands), stands.onset_s, stands.witness)
-            for stands in self._sticky.observe(frame)
-            if (stands.entity, stands.xid) not in said
+            _standing(stands.entity, stands.policy, stands.onset_s, stands.witness)
+            for stands in self._lasting.observe(frame)
+            if (stands.entity, stands.policy.xid) not in said
         ]
         return [*said.values(), *still, *self._unnamed(frame), *_from_gauge(frame)]
 
@@ -127,13 +129,13 @@ class XidRule:
         """Lines that wait, twins that may come, and what stands."""
         waiting: list[Json] = [[*entry] for entry in self._waiting]
         told: list[Json] = [[*entry] for entry in self._told]
-        return {"waiting": waiting, "told": told, "sticky": self._sticky.snapshot()}
+        return {"waiting": waiting, "told": told, "lasting": self._lasting.snapshot()}
 
     def restore(self, state: State) -> None:
         """Become what `snapshot` saved."""
         self._waiting = _SAVED_WAITING.validate_python(state["waiting"])
         self._told = _SAVED.validate_python(state["told"])
-        self._sticky.restore(cast(Json, state["sticky"]))
+        self._lasting.restore(cast(Json, state["lasting"]))
 
 
 def code_of(event: Event) -> int | None:
@@ -175,30 +177,36 @@ def _policy(event: Event, code: int) -> XidPolicy:
     return xid_policy(code)
 
 
-def _stands(opinion: Opinion, policy: XidPolicy, time_s: float) -> Sticky:
-    return Sticky(
+def _lasting(opinion: Opinion, policy: XidPolicy, time_s: float) -> LastingXid:
+    return LastingXid(
         opinion.entity,
-        policy.xid,
-        policy.title,
-        policy.kind,
+        policy,
         opinion.witness,
         onset_s=opinion.onset_s,
         heard_s=time_s,
+        stands_s=_stands_s(policy),
     )
 
 
-def _policy_of(stands: Sticky) -> XidPolicy:
-    return XidPolicy(stands.xid, stands.title, stands.kind, sticky=True)
+def _stands_s(policy: XidPolicy) -> float:
+    if policy.sticky:
+        return STICKY_S
+    return APPLICATION_S if policy.kind is XidClass.APPLICATION else BURST_S
 
 
 def _heard(entity: EntityId, event: Event, code: int, tick: int) -> Opinion:
     policy, witness = _policy(event, code), witness_of(event)
-    opinion = _opinion(entity, policy, event.time_s, witness)
+    opinion = _standing(entity, policy, event.time_s, witness)
     return replace(opinion, opening_tick=tick) if policy.sticky else opinion
 
 
+def _standing(entity: EntityId, policy: XidPolicy, time_s: float, witness: Witness) -> Opinion:
+    """An opinion that is repeated each tick while the Xid stands."""
+    return replace(_opinion(entity, policy, time_s, witness), quiet_s=_STANDS_S)
+
+
 def _opinion(entity: EntityId, policy: XidPolicy, time_s: float, witness: Witness) -> Opinion:
-    reason, confidence, quiet_s = _judgement(policy)
+    reason, confidence = _judgement(policy)
     name = f"xid.{policy.xid}"
     return Opinion(
         detector=NAME,
@@ -210,15 +218,12 @@ def _opinion(entity: EntityId, policy: XidPolicy, time_s: float, witness: Witnes
         symptoms=(present(name, time_s),),
         onset_s=time_s,
         detail=f"Xid {policy.xid}, {policy.title} ({policy.kind.value})",
-        quiet_s=quiet_s,
+        quiet_s=_STANDS_S if policy.sticky else _stands_s(policy),
     )
 
 
-def _judgement(policy: XidPolicy) -> tuple[str, float, float]:
-    if policy.sticky:
-        return "sticky_xid", 0.95, _STANDS_S
-    reason, confidence = _REASON.get(policy.kind, ("hardware_xid", 0.8))
-    return reason, confidence, APPLICATION_S if policy.kind is XidClass.APPLICATION else BURST_S
+def _judgement(policy: XidPolicy) -> tuple[str, float]:
+    return ("sticky_xid", 0.95) if policy.sticky else _REASON.get(policy.kind, _HARDWARE)
 
 
 def _from_gauge(frame: Frame) -> list[Opinion]:

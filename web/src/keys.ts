@@ -46,7 +46,9 @@ function press(event: KeyboardEvent): void {
     return;
   }
   const on = document.querySelector<HTMLInputElement>("#keys-on")?.checked ?? true;
-  const typing = (event.target as HTMLElement).closest("input, textarea, select, [contenteditable]");
+  const field = (event.target as HTMLElement).closest("input, textarea, select, [contenteditable]");
+  // A field of a dialog that was just closed keeps the focus until the next frame.
+  const typing = field !== null && !field.closest("dialog:not([open])");
   if (!on || open || typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key;
   if (armed) {

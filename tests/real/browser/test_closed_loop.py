@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from deploy.parts.process import Daemon, free_port
+from remediation.runbook_files import shipped
 
 pytestmark = pytest.mark.browser
 
@@ -25,11 +26,14 @@ def platform(tmp_path: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     program = Path(sys.executable).with_name("fleetmend")
     data = tmp_path / "data"
+    runbooks = quick_runbooks(tmp_path / "runbooks")
     daemon = Daemon(
         [program, "demo", "--gpus", "96", "--port", str(port), "--seed", "7", "--data", data],
         log=tmp_path / "demo.log",
         env={
             "FLEETMEND_REMEDIATION__DEFAULT__AUTONOMY": "approve",
+            "FLEETMEND_REMEDIATION__RUNBOOKS": str(runbooks),
+            "FLEETMEND_RCA__INCIDENT__MITIGATED_HOLD_S": "20",
             "FLEETMEND_SIMULATOR__FAULTS__SPEED_UP": "0",
             "FLEETMEND_SIMULATOR__FAULTS__DEPLOY_EVERY_S": "0",
             "FLEETMEND_SIMULATOR__LOAD__MEAN_RUNNING": "0.25",  # so that a node can be spared
@@ -46,6 +50,15 @@ def platform(tmp_path: Path) -> Iterator[str]:
     daemon.await_ready(answers, timeout_s=120)
     yield address
     daemon.stop()
+
+
+def quick_runbooks(folder: Path) -> Path:
+    """The shipped runbooks with a probation of seconds: the test waits in real time."""
+    folder.mkdir()
+    for book in shipped().glob("*.yaml"):
+        text = re.sub(r"^probation_s: .*$", "probation_s: 10", book.read_text(), flags=re.MULTILINE)
+        (folder / book.name).write_text(text)
+    return folder
 
 
 def test_a_fault_appears_is_approved_and_resolves(platform: str, chromium: Browser) -> None:

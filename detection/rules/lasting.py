@@ -1,7 +1,8 @@
-"""Sticky Xids stand until the GPU has been reset: it was gone from a page that was read and is
-back, or its node has booted anew. Used by `detection.rules.xid`.
+"""Xids stand until the GPU has been reset, or until nothing was said of them for a time of their
+class: bursts end after silence, sticky codes hardly do. Used by `detection.rules.xid`.
 
-A page that could not be read proves nothing: silence ends an Xid only where the exporter, or
+A GPU was reset when it was gone from a page that was read and is back, or when its node has booted
+anew. A page that could not be read proves nothing: silence ends an Xid only where the exporter, or
 another GPU of the node, spoke meanwhile.
 """
 
@@ -12,14 +13,11 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from detection.frame import Frame
-from detection.rules.tables import XidClass
+from detection.rules.tables import XidPolicy
 from fleetmend.model.entities import EntityId, EntityKind, RelationKind
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.streams.stage import Json
 
-STICKY_S = 10_800.0
-"""A sticky Xid stands for three hours without a word (NVSentinel) where nothing tells of a
-reset."""
 GONE_TICKS = 3
 """Ticks without the GPU on a page that was read: a single bad read of the driver is no reset."""
 BACK_TICKS = 3
@@ -28,16 +26,16 @@ _BOOT = "boot"
 
 
 @dataclass(slots=True)
-class Sticky:
+class LastingXid:
     """One Xid of one GPU."""
 
     entity: EntityId
-    xid: int
-    title: str
-    kind: XidClass
+    policy: XidPolicy
     witness: Witness
     onset_s: float
     heard_s: float
+    stands_s: float
+    """For so long after its last word it stands where nothing tells of a reset."""
     missed: int = 0
     """Ticks in a row in which the GPU was missing, as a witness saw; stays once it counts as
     gone."""
@@ -45,23 +43,23 @@ class Sticky:
     """Ticks in which it has spoken since it was gone."""
 
 
-_SAVED = TypeAdapter(list[Sticky])
+_SAVED = TypeAdapter(list[LastingXid])
 
 
-class StickyXids:
-    """All sticky Xids that stand."""
+class LastingXids:
+    """All Xids that stand."""
 
     def __init__(self) -> None:
-        self._stands: dict[tuple[EntityId, int], Sticky] = {}
+        self._stands: dict[tuple[EntityId, int], LastingXid] = {}
 
-    def hear(self, told: Sticky) -> None:
+    def hear(self, told: LastingXid) -> None:
         """It was told (again): what was seen of a reset before does not count."""
-        known = self._stands.get((told.entity, told.xid))
+        known = self._stands.get((told.entity, told.policy.xid))
         if known is not None:
             told.onset_s, told.witness = known.onset_s, known.witness
-        self._stands[told.entity, told.xid] = told
+        self._stands[told.entity, told.policy.xid] = told
 
-    def observe(self, frame: Frame) -> list[Sticky]:
+    def observe(self, frame: Frame) -> list[LastingXid]:
         """Those that still stand after this tick."""
         if not self._stands:
             return []
@@ -69,7 +67,11 @@ class StickyXids:
         for key, stands in list(self._stands.items()):
             node = frame.topology.ancestor(stands.entity, EntityKind.NODE)
             rebooted = node is not None and booted.get(node, -np.inf) > stands.heard_s
-            if rebooted or _is_back(frame, stands, node) or frame.end_s - stands.heard_s > STICKY_S:
+            if (
+                rebooted
+                or _is_back(frame, stands, node)
+                or frame.end_s - stands.heard_s > stands.stands_s
+            ):
                 del self._stands[key]
         return [self._stands[key] for key in sorted(self._stands)]
 
@@ -82,7 +84,7 @@ class StickyXids:
 
     def restore(self, state: Json) -> None:
         """Become what `snapshot` saved."""
-        self._stands = {(one.entity, one.xid): one for one in _SAVED.validate_python(state)}
+        self._stands = {(one.entity, one.policy.xid): one for one in _SAVED.validate_python(state)}
 
 
 def _booted(events: Iterable[Event]) -> dict[EntityId, float]:
@@ -94,7 +96,7 @@ def _booted(events: Iterable[Event]) -> dict[EntityId, float]:
     }
 
 
-def _is_back(frame: Frame, stands: Sticky, node: EntityId | None) -> bool:
+def _is_back(frame: Frame, stands: LastingXid, node: EntityId | None) -> bool:
     """Count one tick; true once the GPU was gone and has spoken again for some ticks."""
     block = frame.blocks.get(EntityKind.GPU)
     row = None if block is None else block.row.get(stands.entity)

@@ -1,6 +1,7 @@
-"""A sticky Xid stands until the GPU was reset, and silence that nobody witnessed is no reset."""
+"""An Xid stands until the GPU was reset, and silence that nobody witnessed is no reset."""
 
-from detection.rules.sticky import BACK_TICKS, GONE_TICKS, STICKY_S
+from detection.rules.lasting import BACK_TICKS, GONE_TICKS
+from detection.rules.xid import BURST_S, STICKY_S
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.model.findings import Finding
@@ -14,18 +15,18 @@ def heard(life: Life, *, without: tuple[EntityId, ...] = ()) -> Rows:
     return {key: value for key, value in life.rows().items() if key[0] not in without}
 
 
-def struck() -> tuple[Life, Play]:
-    """Two GPUs, one of which has just lost the bus."""
+def struck(code: int = 79) -> tuple[Life, Play]:
+    """Two GPUs, one of which has just lost the bus, or has another trouble."""
     gpus = (GPU, PEER)
     life, play = Life(gpus=gpus), Play(topology=fleet(gpus=gpus))
     play.run(life, SINCE)
-    play.feed(heard(life), events=[xid(79, SINCE + 0.5, witness=Witness.KERNEL_LOG)])
+    play.feed(heard(life), events=[xid(code, SINCE + 0.5, witness=Witness.KERNEL_LOG)])
     return life, play
 
 
-def ended(play: Play) -> list[Finding]:
+def ended(play: Play, code: int = 79) -> list[Finding]:
     """Closings of the finding that stood first."""
-    first = next(finding for finding in play.findings if "xid.79" in names(finding))
+    first = next(finding for finding in play.findings if f"xid.{code}" in names(finding))
     return [finding for finding in closed(play.findings) if finding.id == first.id]
 
 
@@ -108,6 +109,26 @@ def test_it_is_forgotten_after_three_hours_without_a_word() -> None:
     play.feed(skip=20)
     play.feed(skip=5)
     assert len(ended(play)) == 1
+
+
+def test_a_burst_of_another_xid_ends_after_silence() -> None:
+    life, play = struck(154)
+    play.run(life, 30)
+    assert not ended(play, 154)
+
+    play.feed(skip=int(BURST_S))
+    play.run(life, 5)
+
+    assert len(ended(play, 154)) == 1
+
+
+def test_a_reset_ends_a_burst_too() -> None:
+    """What the driver asked for before the node was repaired is done."""
+    life, play = struck(154)
+    for _ in range(GONE_TICKS):
+        play.feed(heard(life, without=(GPU,)))
+    play.run(life, BACK_TICKS + 5)
+    assert len(ended(play, 154)) == 1
 
 
 def test_what_stands_outlives_a_restart() -> None:
