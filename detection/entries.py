@@ -165,9 +165,10 @@ class Entries:
             state = Freshness.LATE if silence > LATE_GAPS * beat.gap else Freshness.FRESH
             now[collector] = state, beat.last, beat.gap * frame.period_s
         for quiet in standing.quiet:
-            if kind_of(quiet.domain) is EntityKind.COLLECTOR:
-                _, last, every_s = now.get(quiet.domain, (None, quiet.tick - 1, None))
-                now[quiet.domain] = Freshness.ABSENT, last, every_s
+            for one in quiet.hidden:
+                if kind_of(one) is EntityKind.COLLECTOR:
+                    _, last, every_s = now.get(one, (None, quiet.tick - 1, None))
+                    now[one] = Freshness.ABSENT, last, every_s
         for entity in standing.never:
             now[entity] = Freshness.NEVER, None, None
         for entity, (state, last, every_s) in sorted(now.items()):

@@ -89,8 +89,8 @@ class Hearing:
         self._rows.restore(state)
 
 
-def learnt_gap(seen: NDArray[np.int64], known: Floats) -> Floats:
-    """The usual gap in ticks after a gap of `seen` ticks: the longest, slowly forgotten."""
+def learnt_gap(seen: NDArray[np.int64] | Floats, known: Floats) -> Floats:
+    """The usual gap after a gap of `seen`, in the same unit: the longest, slowly forgotten."""
     longest: Floats = np.maximum(np.minimum(seen, _GROWS * known), known * (1 - 1 / _MEMORY))
     return longest
 

@@ -30,11 +30,13 @@ _STEADY = 0.9
 _MEMORY = 100
 _FORGIVE_TICKS = 3000
 """A signal that always came and has gone is missed for about a tenth of this, then let go."""
+_FORGIVE_MOVES = 500
+"""The same for one that always moved, so that a page which freezes does not teach stillness."""
 _LET_GO = 10.0
 """The same for one that comes seldom, in times of its patience."""
 _MOVERS_MIN = 2
 _PEERS_MIN = 3
-"""Peers of whom nearly all must send a signal before it is expected of who never did."""
+"""Peers that must send a signal, nearly all, before it is expected of who never did."""
 _PEERS_SHARE = 0.9
 
 
@@ -116,10 +118,9 @@ class Ledger:
         cells = self._cells.of(block)
         settled = cells["looks"][cohort] >= _STEADY_MIN
         steady = settled & (cells["comes"][cohort] >= _STEADY)
-        judges = settled.any(axis=1).sum()
-        if judges < _PEERS_MIN:
-            return np.zeros(block.shape[1], bool)
-        common: Flags = own_columns(block) & (steady.sum(axis=0) >= _PEERS_SHARE * judges)
+        others = settled.any(axis=1).sum() - 1
+        enough = max(_PEERS_MIN, _PEERS_SHARE * others)
+        common: Flags = own_columns(block) & (steady.sum(axis=0) >= enough)
         return common
 
     def never_heard(self, block: Block, cohort: NDArray[np.int64]) -> Flags:
@@ -183,11 +184,14 @@ class Ledger:
         looked = heard[:, None] & own
         settled = cells["looks"] >= _STEADY_MIN
         step = np.maximum(1.0 / _MEMORY, 1.0 / np.maximum(cells["looks"] + 1, 1))
+        # One that always moves and stops is not unlearnt within the patience for a frozen page.
+        mover = settled & (cells["moves"] >= _STEADY) & ~moved
         steady = settled & (cells["comes"] >= _STEADY) & ~here
         fade = np.where(steady, 1.0 / _FORGIVE_TICKS, step)
         cells["comes"][looked] += (fade * (here - cells["comes"]))[looked]
         learn = here & own & (~settled | ~quiet)
-        cells["moves"][learn] += (step * (moved - cells["moves"]))[learn]
+        slow = np.where(mover, 1.0 / _FORGIVE_MOVES, step)
+        cells["moves"][learn] += (slow * (moved - cells["moves"]))[learn]
         cells["looks"][looked] += 1
 
     def snapshot(self) -> State:

@@ -5,8 +5,7 @@ by `coverage.py` and `domains.py`, once a tick.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import cast
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from pydantic import TypeAdapter
 from detection.blocks import Block
 from detection.cells import Cells
 from detection.frame import Frame
-from detection.hearing import Hearing, scrape_columns
+from detection.hearing import Hearing, learnt_gap, scrape_columns
 from detection.ledger import idle
 from detection.robust import Floats
 from detection.saved import join, part
@@ -36,8 +35,8 @@ _FAILED_MIN = 3
 """Scrapes in a row that failed, as events tell, after which a page counts as unread."""
 _STILL_TIMES = 3.0
 """How much longer than ever a page must stand still: exporters refresh at their own pace."""
-_LOOKS_MIN = 30
-_FORGETS = 0.01
+_MOVES_MIN = 5
+"""Times that a page must have moved before its standing still means anything."""
 _WORDS = {
     "refused": "connection refused",
     "unreachable": "unreachable",
@@ -64,8 +63,8 @@ class Pages:
         """When a scraper last said anything about the pages of an entity."""
         self._unread = Streaks(need=2, of=3)
         self._unread_gpus = Streaks(need=2, of=3)
-        self._own_still = Cells(per_signal=False, longest=0.0, looks=0)
-        self._gpu_still = Cells(per_signal=False, longest=0.0, looks=0)
+        self._own_still = _stillness()
+        self._gpu_still = _stillness()
         self._failed: dict[str, int] = {}
         """Scrapes in a row that failed, by subject and kind of page."""
         self._outcomes: dict[str, str] = {}
@@ -107,11 +106,11 @@ class Pages:
         stem = OWN_PAGE.get(kind)
         if stem is None:
             return np.zeros(block.shape[0])
-        return self._beyond_usual(frame, block, f"{stem}unchanged", self._own_still.of(block))
+        return self._beyond_usual(frame, block, f"{stem}unchanged", self._own_still)
 
     def gpus_still_s(self, frame: Frame, block: Block) -> Floats:
         """The same for the page of each node's GPU exporter. Once a tick."""
-        return self._beyond_usual(frame, block, f"{GPU_PAGE}unchanged", self._gpu_still.of(block))
+        return self._beyond_usual(frame, block, f"{GPU_PAGE}unchanged", self._gpu_still)
 
     def outcome(self, entity: EntityId, page: EntityKind) -> str:
         """What became of the last scrape of a page of `entity`, for people; empty where it went
@@ -125,21 +124,24 @@ class Pages:
             if kind == page.value:
                 yield EntityId(entity), said
 
-    def _beyond_usual(
-        self, frame: Frame, block: Block, signal: str, cells: Mapping[str, NDArray[np.generic]]
-    ) -> Floats:
-        longest = cast(NDArray[np.float64], cells["longest"])
-        looks = cast(NDArray[np.int64], cells["looks"])
+    def _beyond_usual(self, frame: Frame, block: Block, signal: str, of: Cells) -> Floats:
+        """Learn how long a page stands still between two moves, and tell who stands longer."""
+        cells = of.of(block)
         usual_s = self.told.gap(block) * frame.period_s
         age_s = block.age(signal) * frame.period_s
         told = np.where(age_s <= 3.0 * usual_s + frame.period_s, block.known(signal), np.nan)
-        least_s = np.maximum(self._frozen_after_s, _STILL_TIMES * longest)
-        busy = ~idle(block)
-        beyond = busy & (looks >= _LOOKS_MIN) & (told >= least_s)
         now = block.now(signal)
-        learn = busy & np.isfinite(now) & ~beyond
-        longest[learn] = np.maximum(now, longest * (1.0 - _FORGETS))[learn]
-        looks[learn] += 1
+        moved = now <= cells["before"]
+        # An engine without work stands still for as long as it likes: nothing is learnt from that.
+        learn = moved & ~cells["idled"]
+        seen, known = cells["before"][learn], np.maximum(cells["longest"][learn], frame.period_s)
+        cells["longest"][learn] = learnt_gap(seen, known)
+        cells["moves"][moved] += 1
+        cells["idled"][moved] = False
+        cells["idled"] |= idle(block)
+        cells["before"][:] = np.where(np.isfinite(now), now, cells["before"])
+        least_s = np.maximum(self._frozen_after_s, _STILL_TIMES * cells["longest"])
+        beyond = ~cells["idled"] & (cells["moves"] >= _MOVES_MIN) & (told >= least_s)
         return np.where(beyond, np.nan_to_num(told), 0.0)
 
     def _failing(self, block: Block, page: str) -> Flags:
@@ -184,6 +186,12 @@ class Pages:
         self._gpu_still.restore(part(state, "gpu_still"))
         self._failed = _COUNTS.validate_python(state.get("failed", {}))
         self._outcomes = _TEXTS.validate_python(state.get("outcomes", {}))
+
+
+def _stillness() -> Cells:
+    """`longest` (s) that a page stood still between two moves, how often it has moved, for how long
+    it had stood at the last look, and whether its engine had nothing to do meanwhile."""
+    return Cells(per_signal=False, longest=0.0, moves=0, before=np.nan, idled=False)
 
 
 def _key(entity: EntityId, page: str) -> str:
