@@ -35,7 +35,8 @@ that holds their rows is one in which the GPU's processes would be named."""
 _PAGE_SYSTEM = "client-library"
 """What the library that serves a page says of its own process: it moves while the engine behind it
 is dead."""
-_START = "engine.process_start"
+_STARTS = frozenset({"engine.process_start", "node.boot_time"})
+"""Signals that tell when what counts began to count."""
 _TENANCY_SYSTEM = "dcgm-exporter"
 """The source whose pod labels say who uses a GPU."""
 
@@ -97,7 +98,7 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
             continue
         if name.state is NameState.MAPPED and name.system != _PAGE_SYSTEM:
             draft.told.append(row)
-        if any(source.signal.name == _START for source in name.sources):
+        if any(source.signal.name in _STARTS for source in name.sources):
             draft.starts.append(row)
         if _place(draft, row, series, name, names):
             draft.used.append(row)
