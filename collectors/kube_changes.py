@@ -63,7 +63,8 @@ class KubeChanges:
         sighting = Sighting(uid, version or "gone", None)
         if feed.resource is Resource.CONFIGMAPS:
             config = self._configs[feed].drop(uid)
-            if config is not None and (users := self._users(config)):
+            if config is not None:
+                users = self._users(config)
                 self._tell(_subjects(users), [end_of(config, users)], sighting, at_s, news)
         else:
             workload = self._workloads[feed].drop(uid)
@@ -85,7 +86,7 @@ class KubeChanges:
     ) -> None:
         before, _ = self._configs[feed].put(sighting.uid, now.key, now)
         users = self._users(now)
-        if not users or (before is None and feed not in self._listed):
+        if before is None and feed not in self._listed:
             return
         changed = (
             beginning_of(now, sighting.writers, users)

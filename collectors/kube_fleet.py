@@ -86,6 +86,10 @@ class KubeFleet:
             self.forget(resource, sighting.uid, at_s, news)
             return
         known = self._known[resource].get(sighting.uid)
+        if known is not None and known.described.entity != said.entity:
+            # A pod that was labelled as an engine later is another entity from then on.
+            self.forget(resource, sighting.uid, at_s, news)
+            known = None
         before = known.described if known is not None else self._predecessor(resource, said)
         self._tell_facts(before, said, at_s, news)
         if known is None:
@@ -109,8 +113,6 @@ class KubeFleet:
         self._release(described.facts, described.entity, at_s, news)
         if resource is Resource.PODS:
             self._leave(described.node, uid)
-        if self._holders.get(described.entity) != uid:
-            return  # a new object has taken the name already
         del self._holders[described.entity]
         news.changes.append(TopologyChange(at_s, TopologyOp.ENTITY_GONE, described.entity))
         if resource is Resource.NODES:

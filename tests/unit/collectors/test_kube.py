@@ -80,6 +80,21 @@ def test_the_label_of_engines_is_believed_in_the_named_namespaces_alone() -> Non
     assert one.strangers == {"tenant-7"}
 
 
+def test_a_pod_that_becomes_an_engine_later_is_no_pod_any_more() -> None:
+    one = RawFold()
+    first = one.listed(PODS, [pod(labels={})], 1.0)
+    labelled = one.changed(PODS, pod(version=2), 2.0)
+    unlabelled = one.changed(PODS, pod(version=3, labels={}), 3.0)
+    engine, plain = EntityId("c/engine/uid-llama-0"), EntityId("c/pod/llm/llama-0")
+    assert view_of(first, labelled).resolve(plain) is None
+    assert view_of(first, labelled).targets(engine, RelationKind.MEMBER_OF) == ("c/pool/chat",)
+    assert view_of(first, labelled, unlabelled).resolve(engine) is None
+    again = one.changed(PODS, pod(version=4, labels={}), 4.0)
+    gone = one.deleted(PODS, pod(version=5, labels={}), 5.0)
+    assert again.changes == []
+    assert [c.entity for c in gone.changes] == [plain]
+
+
 def test_saying_the_same_again_says_nothing() -> None:
     one = RawFold()
     one.listed(NODES, [node()], 1.0)
