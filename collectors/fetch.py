@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-_CHUNK = 262_144
+_CHUNK = 1_048_576
+_FILES_MAX = 64
+"""Packed files in one body: millions of empty ones would cost hours."""
 _GZIP = zlib.MAX_WBITS | 16
 
 
@@ -87,9 +89,12 @@ def unpacked(body: bytes, *, bytes_max: int) -> bytes:
     """What a gzip body holds. Raises Refusal: a bomb is never unpacked further than `bytes_max`
     and a piece."""
     pieces: list[bytes] = []
-    size, rest = 0, body
+    size, files, rest = 0, 0, body
     try:
         while rest:  # gzip files may be put one after the other
+            files += 1
+            if files > _FILES_MAX:
+                raise Refusal(Outcome.UNREADABLE)
             unpack = zlib.decompressobj(wbits=_GZIP)
             while rest and not unpack.eof:
                 pieces.append(unpack.decompress(rest, _CHUNK))
