@@ -97,6 +97,10 @@ class EbpfCollector:
         for change in observed(self._cluster, self._name, [self._subject], self._clock.now_s()):
             self._sink.topology(change)
 
+    def totals(self) -> dict[tuple[EntityId, str], int]:
+        """What was counted so far, by GPU or node and name; from any thread."""
+        return self._counts.totals()
+
     def close(self) -> int:
         """Detach and unload; the number of links that would not go."""
         for kind in (EventType.XID, EventType.SXID):

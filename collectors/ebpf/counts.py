@@ -84,6 +84,10 @@ class Counts:
         ]
         return rows, failures
 
+    def totals(self) -> dict[tuple[EntityId, str], int]:
+        """What was counted so far, by GPU or node and name; from any thread."""
+        return dict(self._totals)
+
     def forget(self, gone: Collection[int]) -> None:
         """Drop what is only kept of processes that have ended."""
         self._last = {key: value for key, value in self._last.items() if key[0] not in gone}

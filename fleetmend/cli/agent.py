@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from collectors.sink import Sink
 from collectors.xid_desk import XidDesk
 from collectors.xid_merge import XidWitness
 from fleetmend.cli.agent_beat import Heartbeat
-from fleetmend.cli.agent_figures import AgentFigures
+from fleetmend.cli.agent_figures import AgentFigures, KernelFigures
 from fleetmend.cli.agent_memory import stay_small
 from fleetmend.cli.agent_sink import AgentSink, Promises
 from fleetmend.cli.app import app, say
@@ -37,6 +37,7 @@ from fleetmend.clock import Clock, SystemClock
 from fleetmend.errors import SettingsError
 from fleetmend.health import FlowMetrics, HealthPages, ServiceMetrics
 from fleetmend.logs import configure
+from fleetmend.model.entities import EntityId
 from fleetmend.services import Loop, Service, ServiceThreads
 from fleetmend.settings import Settings
 from fleetmend.settings.collectors import KernelLogSettings
@@ -50,6 +51,9 @@ _MARK_AGAIN_S = 2.0
 """Seconds after which a promise is repeated that has not moved: a producer that is not heard for
 `ticks.idle_after_s` is not waited for. A mark goes to each partition, so one that says nothing new
 is left out where it can be."""
+_STOP_S = 3.0
+"""Seconds that each service has to end. A spool that just asks a broker that is away needs longer,
+and is not waited for: what it holds lies on disk."""
 _HOLD_S = 5.0
 """Longest wait of samples for company: a mark, which ticks wait for anyway, takes them along."""
 
@@ -84,6 +88,8 @@ class AgentParts:
     desk: XidDesk
     services: tuple[Service | Loop, ...]
     producer: Producer
+    counted: Callable[[], Mapping[tuple[EntityId, str], int]]
+    """What the kernel's programs have counted."""
 
 
 def make(
@@ -151,6 +157,7 @@ def make(
         failed = partial(getattr, gpus, "calls_failed")
     else:
         desk.learn({})  # nobody will ever say which GPU has an address
+    counted: Callable[[], Mapping[tuple[EntityId, str], int]] = dict
     if agent.ebpf.enabled:
         programs = EbpfCollector(
             agent.ebpf,
@@ -165,12 +172,13 @@ def make(
             hears=lambda kind, can: desk.alive(XidWitness.TRACEPOINT, kind, can_tell=can),
         )
         found.append(Loop("ebpf", programs.run))
+        counted = programs.totals
     beat = Heartbeat(
         settings, node=node, spool=spool, desk=desk, pods=pods, failed=failed, sink=sink("agent")
     )
     found.append(Loop("agent", partial(beat.run, clock)))
     found.append(Loop("marks", partial(mark, producer, promises, clock)))
-    return AgentParts(node, clock, spool, desk, tuple(found), producer)
+    return AgentParts(node, clock, spool, desk, tuple(found), producer, counted)
 
 
 def mark(producer: Producer, promises: Promises, clock: Clock, stop: threading.Event) -> None:
@@ -199,13 +207,14 @@ def run(parts: AgentParts, settings: Settings, stop: threading.Event) -> None:
     registry.register(figures)
     registry.register(ServiceMetrics(threads))
     registry.register(AgentFigures(parts.clock, parts.spool.figures))
+    registry.register(KernelFigures(parts.counted))
     health = settings.health
     pages = None
     if health.port:
         pages = HealthPages(health.host, health.port, unready=threads.unready, registry=registry)
     threads.start()
     stop.wait()
-    threads.stop()
+    threads.stop(timeout_s=_STOP_S)
     if pages is not None:
         pages.close()
     parts.spool.close()

@@ -8,7 +8,7 @@ behind.
 import math
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from fleetmend.clock import Clock
-from fleetmend.model.entities import EntityId
+from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.streams.spool import SpoolFigures
 
 _STATM = Path("/proc/self/statm")
@@ -57,6 +57,35 @@ def own_rows(
         "node.spool_dropped": sum(spool.dropped.values()),
     }
     return [(at_s, node, name, float(value)) for name, value in values.items()]
+
+
+OTEL_NAMES = {
+    "memory_allocated": "gpu_cuda_memory_allocations_bytes",
+    "memory_freed": "gpu_cuda_memory_free_bytes",
+    "graph_launches": "gpu_cuda_graph_launch_calls",
+    "kernel_launches": "gpu_cuda_kernel_launch_calls",
+}
+"""What OpenTelemetry's eBPF instrumentation calls the same counts, as Prometheus writes them."""
+
+
+@dataclass(slots=True, eq=False)
+class KernelFigures(Collector):
+    """Counts of the kernel's programs under the names of others, for who scrapes the agent and
+    knows those. Read when the page is asked for."""
+
+    totals: Callable[[], Mapping[tuple[EntityId, str], int]]
+
+    def collect(self) -> list[Metric]:
+        """One figure for each GPU; processes whose GPU is not known are left out."""
+        meaning = "As OpenTelemetry's eBPF instrumentation counts it"
+        families = {
+            what: CounterMetricFamily(name, meaning, labels=["UUID"])
+            for what, name in OTEL_NAMES.items()
+        }
+        for (entity, what), count in self.totals().items():
+            if what in families and kind_of(entity) is EntityKind.GPU:
+                families[what].add_metric([entity.rpartition("/")[2]], count)
+        return list(families.values())
 
 
 @dataclass(slots=True, eq=False)

@@ -1,9 +1,9 @@
 """The whole agent on a stand-in for the driver: with a log, without one, without anything else."""
 
 import os
+import shutil
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,33 +160,52 @@ def test_without_gpu_kernel_log_and_kubelet_it_says_so_and_lives(
         assert told()[missing] == "unreadable"
 
 
-def test_the_agent_needs_nothing_of_the_platform(tmp_path: Path) -> None:
-    """It is started with the packages of the extra taken away, and comes as far as its spool."""
-    program = textwrap.dedent(
-        """
-        import sys
-        class Absent:
-            gone = {"sklearn", "networkx", "sqlalchemy", "alembic", "psycopg", "kubernetes",
-                    "fastapi", "uvicorn", "jinja2", "yaml", "cel", "grpc", "google"}
-            def find_spec(self, name, path=None, target=None):
-                if name.partition(".")[0] in self.gone:
-                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        sys.meta_path.insert(0, Absent())
-        from fleetmend.cli import main
-        sys.argv = ["fleetmend", "agent"]
-        main()
-        """
-    )
+PLATFORM = {
+    "sklearn",
+    "scipy",
+    "networkx",
+    "sqlalchemy",
+    "alembic",
+    "psycopg",
+    "kubernetes",
+    "fastapi",
+    "uvicorn",
+    "jinja2",
+    "yaml",
+    "cel",
+    "grpc",
+    "google",
+}
+"""Packages of the extra."""
+UNUSED = {"pyarrow", "httpx"}
+"""Packages of the base that an agent has no use for: each would cost it some 20 MB."""
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {gone!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+from fleetmend.cli import main
+sys.argv = ["fleetmend", "agent", *sys.argv[1:]]
+main()
+"""
+
+
+@contextmanager
+def as_a_process(folder: Path, *before: str) -> Iterator[subprocess.Popen[str]]:
+    """`fleetmend agent` with a broker that is not there, after the words of a command that changes
+    its rights. It must end well when it is told to."""
     environment = {
         "PATH": os.environ["PATH"],
         "FLEETMEND_STREAMS__ENGINE": "kafka",
         "FLEETMEND_STREAMS__BOOTSTRAP": "127.0.0.1:9",
-        "FLEETMEND_AGENT__SPOOL__PATH": str(tmp_path / "spool"),
-        "FLEETMEND_AGENT__KERNEL_LOG": str(tmp_path / "none"),
-        "FLEETMEND_AGENT__EBPF__ENABLED": "false",
+        "FLEETMEND_AGENT__SPOOL__PATH": str(folder / "spool"),
+        "FLEETMEND_AGENT__KERNEL_LOG": str(folder / "none"),
     }
+    program = WITHOUT.format(gone=PLATFORM | UNUSED)
     with subprocess.Popen(
-        [sys.executable, "-c", program],
+        [*before, sys.executable, "-c", program],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.PIPE,
@@ -194,8 +213,42 @@ def test_the_agent_needs_nothing_of_the_platform(tmp_path: Path) -> None:
     ) as agent:
         assert agent.stderr is not None
         first = agent.stderr.readline()
-        until(lambda: bool(list((tmp_path / "spool").glob("events-*.seg"))))
+        yield agent
         agent.terminate()
         said = first + agent.stderr.read()
     assert agent.returncode == 0, said
     assert "agent of node" in first
+
+
+def kept(folder: Path) -> bytes:
+    """What lies in the spool's files of events."""
+    return b"".join(file.read_bytes() for file in (folder / "spool").glob("events-*.seg"))
+
+
+def test_the_agent_needs_nothing_of_the_platform(tmp_path: Path) -> None:
+    """It is started with the packages of the extra taken away, and comes as far as its spool."""
+    with as_a_process(tmp_path):
+        until(lambda: b"collector/agent-" in kept(tmp_path))
+        until(lambda: any((tmp_path / "spool").glob("samples-*.seg")))
+
+
+def test_its_help_needs_nothing_of_the_platform_either() -> None:
+    program = WITHOUT.format(gone=PLATFORM | UNUSED)
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Run the node agent" in done.stdout
+
+
+def test_without_any_right_the_agent_runs_and_names_what_it_lacks(tmp_path: Path) -> None:
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv to drop privileges with")
+    drop = ("--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs")
+    with as_a_process(tmp_path, "setpriv", *drop):
+        until(lambda: b"no_privileges" in kept(tmp_path))
+        until(lambda: b"unreadable" in kept(tmp_path))
+        until(lambda: b"library_absent" in kept(tmp_path))
+        told = kept(tmp_path)
+
+    assert b"needs CAP_BPF and CAP_PERFMON, or root" in told

@@ -1,18 +1,26 @@
 """What the agent says of itself: on its page and as samples of its node."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from fleetmend.cli.agent_figures import AgentFigures, OwnUse, own_rows, own_use
+from fleetmend.cli.agent_figures import (
+    OTEL_NAMES,
+    AgentFigures,
+    KernelFigures,
+    OwnUse,
+    own_rows,
+    own_use,
+)
 from fleetmend.clock import ManualClock
 from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.signals.catalogue import catalogue
 from fleetmend.streams.segments import Amount
-from fleetmend.streams.spool import SpoolFigures
+from fleetmend.streams.spool import Kept, SpoolFigures
 
 NODE = entity_id("c", EntityKind.NODE, "n1")
-DROPPED = {"samples": 7, "events": 1}
+DROPPED: Mapping[Kept, int] = {"samples": 7, "events": 1}
 BEHIND = SpoolFigures(Amount(12, 3400), 9000, 940.0, Amount(5, 700), DROPPED, 3, "no broker")
 EMPTY = SpoolFigures(Amount(), 0, float("inf"), Amount(5, 700), DROPPED, 0, "")
 
@@ -62,6 +70,21 @@ def test_the_samples_are_signals_of_the_catalogue() -> None:
         "node.spool_dropped": 8,
     }
     assert all(signal in catalogue().signals for *_, signal, _ in rows)
+
+
+def test_kernel_counts_have_the_names_that_others_know_them_by() -> None:
+    """And whoever scrapes the agent gets the agent's own signals back."""
+    gpu = entity_id("c", EntityKind.GPU, "GPU-1")
+    counted = {(gpu, what): place for place, what in enumerate(OTEL_NAMES)}
+    registry = CollectorRegistry()
+    registry.register(KernelFigures(lambda: counted | {(NODE, "memory_freed"): 9, (gpu, "x"): 9}))
+
+    told = {what: f"{name}_total" for what, name in OTEL_NAMES.items()}
+    assert {
+        what: registry.get_sample_value(name, {"UUID": "GPU-1"}) for what, name in told.items()
+    } == {what: place for place, what in enumerate(OTEL_NAMES)}
+    for what, name in told.items():
+        assert [source.signal.name for source in catalogue().name(name).sources] == [f"gpu.{what}"]
 
 
 def test_memory_is_what_is_resident_or_the_most_that_ever_was(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 import ctypes as c
 import hashlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 import collectors.ebpf
 from collectors.ebpf.availability import object_path
@@ -17,6 +21,22 @@ SOURCE = FOLDER / "gpu.bpf.c"
 def test_the_object_was_built_from_this_source() -> None:
     recorded = (FOLDER / "gpu.x86_64.bpf.o.source").read_text().strip()
     assert recorded == hashlib.sha256(SOURCE.read_bytes()).hexdigest(), "run: make ebpf"
+
+
+def test_the_same_compiler_makes_the_same_object(tmp_path: Path) -> None:
+    """In another folder, byte for byte: what lies here was made of this source alone."""
+    recorded = (FOLDER / "gpu.x86_64.bpf.o.compiler").read_text().strip()
+    if shutil.which("clang") is None or shutil.which("llvm-strip") is None:
+        pytest.skip("no clang and llvm-strip to compile with")
+    version = subprocess.run(["clang", "--version"], capture_output=True, text=True, check=True)
+    if version.stdout.splitlines()[0] != recorded:
+        pytest.skip(f"another compiler than {recorded}")
+    for name in ("gpu.bpf.c", "build.sh"):
+        shutil.copy(FOLDER / name, tmp_path)
+    subprocess.run(["bash", str(tmp_path / "build.sh")], check=True)
+
+    built = (tmp_path / "gpu.x86_64.bpf.o").read_bytes()
+    assert built == (FOLDER / "gpu.x86_64.bpf.o").read_bytes()
 
 
 def test_the_object_says_a_licence_that_the_kernel_takes() -> None:
