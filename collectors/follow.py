@@ -74,10 +74,12 @@ class LogFollower:
         per_minute_max: int,
         backlog: Sequence[str] = (),
         may_be_named: Callable[[], bool] = lambda: True,
+        overwritten: Callable[[], int] = lambda: 0,
     ) -> None:
         """`name` of the collector; `observes`: node or engine whose log it is; `backlog`: lines to
         read before those of the tail; `may_be_named`: whether an address that nobody bears now may
-        still be named, so that waiting for it makes sense."""
+        still be named, so that waiting for it makes sense; `overwritten`: lines that were gone
+        before they could be read, so far."""
         self._name = name
         self._cluster = cluster
         self._node = node
@@ -88,6 +90,7 @@ class LogFollower:
         self._to_line = to_line
         self._events = events
         self._may_be_named = may_be_named
+        self._overwritten = overwritten
         self._cap = RateCap(per_minute_max=per_minute_max)
         self._unread = deque(backlog)
         self._nameless: deque[tuple[float, Event]] = deque()
@@ -109,22 +112,22 @@ class LogFollower:
 
     def poll(self) -> None:
         """Send the events of the lines that came, a heartbeat now and then, and a mark."""
-        now_s = self._clock.now_s()
-        self._name_waiting(now_s)
+        # What is a span goes by a clock that nobody sets: one set back must not make seconds hours.
+        now_s, steady_s = self._clock.now_s(), self._clock.monotonic_s()
+        self._name_waiting(steady_s)
         self._unread.extend(self._tail.poll())
         while self._unread:
             # Taken before it is sent: a sink that raises has kept what it was given.
             event = self._events.event(self._to_line(self._unread.popleft(), now_s))
             self._lines += 1
-            # By a clock that nobody sets: one set back must not make a full minute last an hour.
-            if event is None or not self._cap.admit(_kind(event), self._clock.monotonic_s()):
+            if event is None or not self._cap.admit(_kind(event), steady_s):
                 continue
             if self._events.nameless(event) and self._may_be_named():
-                self._nameless.append((now_s + _NAME_S, event))
+                self._nameless.append((steady_s + _NAME_S, event))
             else:
                 self._sink.event(event)
-        if now_s - self._heartbeat_s >= _HEARTBEAT_S:
-            self._heartbeat_s = now_s
+        if steady_s - self._heartbeat_s >= _HEARTBEAT_S:
+            self._heartbeat_s = steady_s
             self._sink.event(self._heartbeat(now_s))
         waiting_s = (event.time_s for _, event in self._nameless)
         mark_s = min(now_s - _SLACK_S, *waiting_s, float("inf"))
@@ -132,12 +135,12 @@ class LogFollower:
             self._marked_s = mark_s
             self._sink.mark(mark_s)
 
-    def _name_waiting(self, now_s: float) -> None:
+    def _name_waiting(self, steady_s: float) -> None:
         """Send what has waited for a name: with it, or without when it does not come."""
         for _ in range(len(self._nameless)):
             until_s, event = self._nameless.popleft()
             named = self._events.named(event)
-            if now_s < until_s and self._events.nameless(named) and self._may_be_named():
+            if steady_s < until_s and self._events.nameless(named) and self._may_be_named():
                 self._nameless.append((until_s, event))
             else:
                 self._sink.event(named)
@@ -151,7 +154,11 @@ class LogFollower:
             time_s=now_s,
             subject=entity_id(self._cluster, EntityKind.COLLECTOR, self._name),
             node=self._node,
-            data={"lines": self._lines, "dropped": self._cap.dropped},
+            data={
+                "lines": self._lines,
+                "dropped": self._cap.dropped,
+                "overwritten": self._overwritten(),
+            },
         )
 
 

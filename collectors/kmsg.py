@@ -6,6 +6,7 @@ it is worth: only facility 0 is the kernel (see `collectors.kernel_lines`).
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from collectors.follow import LogFollower
@@ -14,7 +15,7 @@ from collectors.logs import LogEvents, LogLine
 from collectors.naming import Resolve
 from collectors.signatures import Channel
 from collectors.sink import Sink
-from collectors.tail import Tail, held_lines, open_tail
+from collectors.tail import KmsgTail, Tail, held_lines, open_tail
 from fleetmend.clock import Clock
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityKind, entity_id
@@ -115,4 +116,9 @@ def kernel_log(
         events=LogEvents(cluster=cluster, resolve=resolve),
         per_minute_max=per_minute_max,
         may_be_named=may_be_named,
+        overwritten=partial(_overwritten, tail),
     )
+
+
+def _overwritten(tail: Tail) -> int:
+    return tail.overwritten if isinstance(tail, KmsgTail) else 0

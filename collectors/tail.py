@@ -18,6 +18,8 @@ _LINE_MAX = 65_536
 """Bytes of a line without an end that are kept; a longer line is cut there."""
 _RECORD_MAX = 8192
 """A read of /dev/kmsg gives one record, and fails when the buffer is smaller (kernel: 8 KiB)."""
+_OVERRUNS_MAX = 100
+"""Reads of one poll that the kernel may answer with EPIPE."""
 
 
 class Tail(Protocol):
@@ -157,7 +159,9 @@ class KmsgTail:
         except OSError as error:
             raise BadInput(error.strerror or str(error), where=str(path)) from error
         self.overwritten = 0
-        """Times that records were lost because the kernel overwrote them first."""
+        """Records that the kernel overwrote before they were read."""
+        self._sequence: int | None = None
+        """Number of the last record."""
         self._ended = False
         """Whether the last read found an end: a stand-in whose writer is gone, which would be
         readable for ever."""
@@ -167,14 +171,15 @@ class KmsgTail:
     def poll(self) -> list[str]:
         """The records that came since the last poll."""
         records: list[str] = []
-        size = 0
-        while size < READ_MAX:
+        size = overruns = 0
+        # In a flood every read may come too late: then the rest waits for the next poll.
+        while size < READ_MAX and overruns < _OVERRUNS_MAX:
             try:
                 record = os.read(self._descriptor, _RECORD_MAX)
             except BlockingIOError:
                 break
             except BrokenPipeError:  # the next read goes on with the oldest that is left
-                self.overwritten += 1
+                overruns += 1
                 continue
             except OSError as error:
                 raise BadInput(error.strerror or str(error), where=str(self._path)) from error
@@ -182,8 +187,19 @@ class KmsgTail:
             if self._ended:
                 break
             size += len(record)
+            self._count(record)
             records.append(record.decode("utf-8", "replace").rstrip("\n"))
         return records
+
+    def _count(self, record: bytes) -> None:
+        """Notice numbers that are missing."""
+        number = record.split(b",", 2)[1:2]
+        if not number or not number[0].isdigit():
+            return
+        sequence = int(number[0])
+        if self._sequence is not None:
+            self.overwritten += max(sequence - self._sequence - 1, 0)
+        self._sequence = sequence
 
     def wait(self, timeout_s: float) -> bool:
         """The kernel wakes who waits for its log."""

@@ -1,6 +1,7 @@
 """Following logs: nothing twice, nothing lost by rotation, and storms are capped by kind."""
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,9 +46,15 @@ class Rig:
     """A follower of the kernel log of node n, at 1000 s, booted at 900 s."""
 
     def __init__(
-        self, *, boot: Boot = BOOT, per_minute_max: int = 100, resolve: Resolve | None = None
+        self,
+        *,
+        boot: Boot = BOOT,
+        per_minute_max: int = 100,
+        resolve: Resolve | None = None,
+        clock: ManualClock | None = None,
+        tail: Tail | None = None,
     ) -> None:
-        self.clock = ManualClock(1000.0)
+        self.clock = clock or ManualClock(1000.0)
         self.sink = ListSink()
         self.tail = ListTail()
         self.follower: LogFollower = kernel_log(
@@ -58,7 +65,7 @@ class Rig:
             resolve=resolve or self.resolve,
             boot=boot,
             per_minute_max=per_minute_max,
-            tail=self.tail,
+            tail=tail or self.tail,
         )
 
     def resolve(self, alias: str) -> EntityId | None:
@@ -186,7 +193,7 @@ def test_a_storm_is_capped_and_counted_and_hides_no_other_kind() -> None:
     heartbeat = rig.sink.events[-1]
     assert (heartbeat.type, heartbeat.data) == (
         EventType.HEARTBEAT,
-        {"lines": 502, "dropped": 490},
+        {"lines": 502, "dropped": 490, "overwritten": 0},
     )
 
 
@@ -202,6 +209,88 @@ def test_marks_stay_behind_and_never_go_back_and_are_few() -> None:
         rig.read(f"4,1,{int((rig.clock.now_s() - 900.2) * 1e6)},-;x")
         rig.clock.sleep(0.1)
     assert rig.sink.marks == pytest.approx([999.5, 1000.0, 1000.5])
+
+
+class SetClock(ManualClock):
+    """A clock of which somebody sets the time of day."""
+
+    set_by_s = 0.0
+
+    def now_s(self) -> float:
+        return super().now_s() + self.set_by_s
+
+
+@pytest.mark.parametrize("set_by_s", [-7200.0, 7200.0])
+def test_a_clock_that_jumps_stops_no_heartbeat_and_takes_back_no_mark(set_by_s: float) -> None:
+    clock = SetClock(1000.0)
+    rig = Rig(clock=clock)
+    for second in range(41):
+        if second == 15:
+            clock.set_by_s = set_by_s
+        rig.read()
+        clock.sleep(1.0)
+    beats = [e.time_s for e in rig.sink.events if e.type is EventType.HEARTBEAT]
+    assert beats == [1000.0, 1010.0, *(set_by_s + at for at in (1020.0, 1030.0, 1040.0))]
+    assert rig.sink.marks == sorted(rig.sink.marks)
+
+
+@pytest.mark.parametrize("set_by_s", [-7200.0, 7200.0])
+def test_an_event_waits_five_seconds_for_a_name_however_the_clock_is_set(set_by_s: float) -> None:
+    clock = SetClock(1000.0)
+    rig = Rig(clock=clock, resolve=lambda _: None)
+    rig.read(f"4,7,99500000,-;{XID}")
+    clock.set_by_s = set_by_s
+    clock.sleep(4.0)
+    assert rig.read() == []
+    clock.sleep(1.0)
+    assert rig.read() == [(999.5, entity_id("c", EntityKind.NODE, "n"), "kernel_log")]
+
+
+class Device:
+    """Stands in for reads of /dev/kmsg: records, or the errors that the kernel answers with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers: deque[bytes | OSError] = deque()
+        self.reads = 0
+        monkeypatch.setattr("collectors.tail.os.read", self.read)
+
+    def read(self, descriptor: int, size: int) -> bytes:
+        self.reads += 1
+        answer = self.answers.popleft() if self.answers else BlockingIOError()
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    def give(self, *numbers: int) -> None:
+        """Records of these numbers."""
+        self.answers += (b"4,%d,99500000,-;%s\n" % (n, XID.encode()) for n in numbers)
+
+
+def test_records_that_the_kernel_overwrote_are_counted_and_the_rest_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = Device(monkeypatch)
+    tail = KmsgTail(Path(os.devnull), from_start=True)
+    rig = Rig(tail=tail)
+    device.give(7)
+    device.answers.append(BrokenPipeError())
+    device.give(20, 21)
+    assert len(rig.read()) == 3
+    rig.clock.sleep(10.0)
+    rig.read()
+    assert rig.sink.events[-1].data == {"lines": 3, "dropped": 0, "overwritten": 12}
+    tail.close()
+
+
+def test_a_log_that_is_overwritten_faster_than_it_is_read_ends_every_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = Device(monkeypatch)
+    tail = KmsgTail(Path(os.devnull), from_start=True)
+    device.answers += [BrokenPipeError() for _ in range(10_000)]
+    assert tail.poll() == []
+    assert device.reads < 1000
+    tail.close()
 
 
 def test_a_silent_log_still_beats() -> None:
