@@ -155,6 +155,7 @@ def sync(watcher: Watcher, given: argparse.Namespace) -> dict[str, Any]:
         raise RuntimeError(f"{now['nodes']} nodes and {now['engines']} engines were told")
     return {
         "seconds": round(now["last_s"] - before["at_s"], 2),
+        "load_1min": round(os.getloadavg()[0], 1),
         "cpu_s": round(now["cpu_s"] - before["cpu_s"], 2),
         "memory_mb_before": round(before["memory_mb"], 1),
         "memory_mb_after": round(now["memory_mb"]["now"], 1),
@@ -176,6 +177,7 @@ def spent(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     span_s = after["at_s"] - before["at_s"]
     return {
         "seconds": round(span_s, 1),
+        "load_1min": round(os.getloadavg()[0], 1),
         "cpu_share": round((after["cpu_s"] - before["cpu_s"]) / span_s, 4),
         "memory_mb": round(after["memory_mb"]["now"], 1),
         "memory_mb_highest": round(after["memory_mb"]["highest"], 1),

@@ -552,9 +552,8 @@ def test_readers_wait_while_nobody_takes_what_they_bring() -> None:
     made = collector(api, sink)
     thread = threading.Thread(target=made.readers[0].turn, daemon=True)
     thread.start()
-    while made._queue.qsize() < kube_watch._WAITING_MAX:
-        SystemClock().sleep(0.01)
-    assert thread.is_alive()
+    thread.join(0.5)
+    assert (thread.is_alive(), made._queue.qsize()) == (True, kube_watch._WAITING_MAX)
     while thread.is_alive():
         made.poll()
         thread.join(0.01)
