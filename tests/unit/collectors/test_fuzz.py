@@ -29,7 +29,7 @@ def test_the_kept_corpus_breaks_nothing(target: tuple[str, OneInput]) -> None:
         one_input(path.read_bytes())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_pieces_of_the_corpus_put_together_break_nothing(
     target: tuple[str, OneInput], data: st.DataObject

@@ -246,6 +246,27 @@ def test_histograms_never_need_protobufs_parser(
     assert decoder.plain_messages == 0
 
 
+def test_histograms_of_one_size_that_say_other_things_are_not_taken_for_each_other() -> None:
+    """A sum and a least value are written with equally many bytes."""
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="d")
+    for number in range(6):
+        point = metric.histogram.data_points.add(time_unix_nano=number + 1, count=1)
+        setattr(point, ("sum", "min", "max")[number % 3], 4.0)
+    body = request.SerializeToString()
+    decoder = Decoder()
+    assert rows_of(decoder.decode(body)) == rows_of(walk(body))
+    assert decoder.plain_messages == 0
+
+
+def test_flags_before_and_after_the_attributes_are_the_last_ones() -> None:
+    words = b"\x19" + bytes(8) + b"\x21" + bytes(8)
+    point = b"\x40\x01" + words + _lead(0x3A, b"\x0a\x01a\x12\x03\x0a\x01b") + b"\x40\x02"
+    metric = _lead(0x0A, b"m") + _lead(0x2A, _lead(0x0A, point) * 3)
+    body = _lead(0x0A, _lead(0x12, _lead(0x12, metric)))
+    assert Decoder().decode(body).flags.tolist() == walk(body).flags.tolist() == [2, 2, 2]
+
+
 def test_histograms_reach_arrow_with_bounds_and_counts() -> None:
     found = Decoder().decode(latencies(3)).histograms
     assert isinstance(found, HistogramColumns)
