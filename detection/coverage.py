@@ -68,8 +68,9 @@ class Coverage:
         self._pages.update(frame)
         self._domains.beats.update(frame)
         voices, still_nodes = self._listen(frame)
-        found, stopped = self._domains.quiet(frame, voices)
-        hidden = {entity for quiet in found for entity in quiet.hidden}
+        verdict = self._domains.quiet(frame, voices)
+        found = verdict.found
+        hidden = set(verdict.waiting).union(*(quiet.hidden for quiet in found))
         silent = [
             (entity, kind, row)
             for entity, kind, row in voices.silent()
@@ -77,7 +78,7 @@ class Coverage:
         ]
         nodes = self._silent_nodes(frame, voices, [entity for entity, _, _ in silent])
         exporters = self._exporters(frame, voices, silent, hidden | set(nodes))
-        for quiet in stopped:
+        for quiet in verdict.stopped:
             inside = quiet.hidden & (nodes.keys() | exporters.keys())
             # One silent node takes its agent with it; an agent of several takes them with it.
             if len(inside) != 1 and quiet.domain not in hidden:
@@ -87,7 +88,8 @@ class Coverage:
                     nodes.pop(node, None)
                     exporters.pop(node, None)
         hidden |= {e for node in nodes for e in covered(node, frame.topology)}
-        self._unwatched = {e for q in found if q.reason != "pool_quiet" for e in q.hidden}
+        unwatched = (q.hidden for q in found if q.reason != "pool_quiet")
+        self._unwatched = set(verdict.waiting).union(*unwatched)
         opinions = [
             _opinion(quiet.domain, quiet.reason, 0.9, _time(frame, quiet.tick), quiet.detail)
             for quiet in found

@@ -41,6 +41,17 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who is quiet in one tick."""
+
+    found: list[Quiet]
+    stopped: list[Quiet]
+    """Collectors of which no more is known than that their heartbeats have stopped."""
+    waiting: frozenset[EntityId]
+    """Who may belong to a cluster that is quiet as a whole: the next heartbeat will tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Voices:
     """What is heard of every entity in one tick, by kind."""
 
@@ -77,24 +88,23 @@ class Domains:
         self._ledger = ledger
         self._pages = pages
 
-    def quiet(self, frame: Frame, voices: Voices) -> tuple[list[Quiet], list[Quiet]]:
-        """The widest domains that are quiet, none within another; and apart from them collectors
-        of which no more is known than that their heartbeats have stopped."""
+    def quiet(self, frame: Frame, voices: Voices) -> Verdict:
+        """The widest domains that are quiet, none within another."""
         silent = [entity for entity, _, _ in voices.silent()]
         places = {p for e in silent for p in (e, frame.topology.ancestor(e, EntityKind.NODE)) if p}
         watchers = _above(frame, places, RelationKind.OBSERVES)
         found = [q for c in watchers if (q := self._scraper(frame, c)) is not None]
         stopped = list(self._stopped(frame))
-        whole = self._clusters(frame, voices, [*found, *stopped])
-        if whole:
-            return whole, []
-        hidden = {e for q in found for e in q.hidden}
+        whole, waiting = self._clusters(frame, voices, [*found, *stopped])
+        within = waiting.union(*(q.hidden for q in whole))
+        found = [*whole, *(q for q in found if q.domain not in within)]
+        hidden = within.union(*(q.hidden for q in found))
         for pool in _above(frame, places, RelationKind.MEMBER_OF):
             quiet = None if pool in hidden else self._pool(frame, voices, pool)
             if quiet is not None and not quiet.hidden <= hidden:
                 found.append(quiet)
-        told = {q.domain for q in found}
-        return found, [q for q in stopped if q.domain not in told]
+        told = {q.domain for q in found} | within
+        return Verdict(found, [q for q in stopped if q.domain not in told], waiting)
 
     def undecided(self, frame: Frame, entity: EntityId) -> bool:
         """Whether it cannot be told yet who is silent: an entity, of which its scraper says nothing
@@ -132,28 +142,38 @@ class Domains:
             detail = f"no heartbeat for {_silence_s(frame, beat):.0f} s"
             yield Quiet(collector, "collector_quiet", beat.last + 1, detail, hidden)
 
-    def _clusters(self, frame: Frame, voices: Voices, quiet: Iterable[Quiet]) -> list[Quiet]:
-        """Clusters of which nothing at all is heard, though several collectors watched them."""
+    def _clusters(
+        self, frame: Frame, voices: Voices, quiet: Iterable[Quiet]
+    ) -> tuple[list[Quiet], frozenset[EntityId]]:
+        """Clusters of which nothing at all is heard, though several collectors watched them; and
+        all that is in those of which that cannot be told yet."""
         by_cluster: dict[str, dict[EntityId, Quiet]] = {}
         for one in quiet:
             by_cluster.setdefault(split_entity_id(one.domain)[0], {})[one.domain] = one
-        found = []
+        found: list[Quiet] = []
+        waiting: frozenset[EntityId] = frozenset()
         for cluster, stopped in sorted(by_cluster.items()):
-            beating = {
-                collector
+            others = {
+                collector: beat
                 for collector, beat in self.beats.known().items()
-                if split_entity_id(collector)[0] == cluster
-                and collector not in stopped
-                and _silence_s(frame, beat) <= _OVERDUE * beat.gap * frame.period_s
+                if split_entity_id(collector)[0] == cluster and collector not in stopped
             }
-            if len(stopped) < 2 or beating or voices.still_talking(cluster):
+            since = max(one.tick for one in stopped.values())
+            alone = len(stopped) + len(others) < 2
+            beaten = any(beat.last >= since for beat in others.values())
+            if alone or beaten or voices.still_talking(cluster):
                 continue
             domain = entity_id(cluster, EntityKind.CLUSTER, cluster)
-            since = max(one.tick for one in stopped.values())
-            hidden = covered(domain, frame.topology) | set(stopped)
-            detail = f"nothing is heard, of {len(stopped)} collectors none"
+            hidden = covered(domain, frame.topology) | stopped.keys() | others.keys()
+            if any(
+                _silence_s(frame, b) <= _OVERDUE * b.gap * frame.period_s for b in others.values()
+            ):
+                waiting |= hidden
+                continue
+            count = len(stopped) + len(others)
+            detail = f"nothing is heard, of {count} collectors none"
             found.append(Quiet(domain, "cluster_quiet", since, detail, hidden))
-        return found
+        return found, waiting
 
     def _pool(self, frame: Frame, voices: Voices, pool: EntityId) -> Quiet | None:
         """A pool of which no page can be read, on two nodes at least, as its scrapers say."""
