@@ -203,16 +203,19 @@ def delays(told: dict[str, Any], journal: Journal) -> dict[str, Any]:
     """From sending a change, and from its being granted, to the topology record, milliseconds."""
     sent: list[float] = []
     granted: list[float] = []
-    when = {(name, str(n)): (a, b) for name, all in journal.drivers.items() for n, a, b in all}
+    # Copies: others write on meanwhile.
+    written = [(name, list(all_of_it)) for name, all_of_it in list(journal.drivers.items())]
+    when = {(name, str(n)): (a, b) for name, all_of_it in written for n, a, b in all_of_it}
+    pods = dict(journal.pods)
     for name, driver, at_s in told["drivers"]:
         if (name, driver) in when:
             sent_s, granted_s = when[name, driver]
             sent.append(at_s - sent_s)
             granted.append(max(0.0, at_s - granted_s))
     for name, at_s in told["engines"]:
-        if name in journal.pods:
-            sent.append(at_s - journal.pods[name][0])
-            granted.append(max(0.0, at_s - journal.pods[name][1]))
+        if name in pods:
+            sent.append(at_s - pods[name][0])
+            granted.append(max(0.0, at_s - pods[name][1]))
     return {
         "records": len(sent),
         "from_sending_ms": quantiles(sent),
