@@ -1,6 +1,7 @@
 # make demo   start the whole platform with a simulated fleet; prints the console's address
 # make test   install what is needed and test every adapter against its real part
 # make check  lint, types and unit tests: the inner loop
+# make test-engine   break a real vLLM on the CPU in every way (1 GB to fetch once, a quarter of an hour)
 # make setup  .venv only   make web  the console's assets   make campaign  the long measurements
 # make ebpf   compile the kernel programs anew (clang, llvm, libbpf-dev); their object is committed
 
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.lock pyproject.toml Makefile | 
 ASSETS := console/static/manifest.json
 export UV_PYTHON_DOWNLOADS := never
 
-.PHONY: demo test check setup web campaign ebpf lint types unit lock clean
+.PHONY: demo test check setup web campaign test-engine ebpf lint types unit lock clean
 
 demo: setup web
 	@$(BIN)/python -m deploy.demo
@@ -34,6 +35,9 @@ unit: setup web
 
 campaign: setup web
 	@$(BIN)/python -m benchmarks.campaign
+
+test-engine: setup
+	@FLEETMEND_ENGINE_RECORD=benchmarks/results/engine.json $(BIN)/pytest -q tests/engine --durations=12
 
 setup: $(READY)
 

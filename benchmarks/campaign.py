@@ -32,6 +32,12 @@ PARTS = (
     Part("quality", ("-m", "benchmarks.quality")),
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),
     Part("cordon", ("-m", "benchmarks.cordon")),
+    Part("kube_watch", ("-m", "benchmarks.kube_watch")),
+    Part(
+        "engine",
+        ("-m", "pytest", "-q", "tests/engine"),
+        {"FLEETMEND_ENGINE_RECORD": str(RESULTS / "engine.json")},
+    ),
     Part(
         "kills",
         ("-m", "pytest", "-q", "tests/flow/test_kill.py"),

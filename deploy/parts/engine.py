@@ -28,6 +28,10 @@ _RECIPE = "1"
 _REAL = ("libcudart.so.13", "libcupti.so.13", "libcufile.so.0")
 """CUDA libraries that are small enough to be had as they are."""
 MODEL = "tiny"
+"""What the model is called, whatever its width."""
+TINY, WIDE = 128, 2048
+"""Widths of models. Tiny: a request costs next to nothing. Wide: its sums are long enough to come
+out otherwise when they are added up in another order."""
 _START_S = 300.0
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -48,15 +52,16 @@ def engine_environment() -> Path:
     return cached("vllm", f"{VERSION}-{_RECIPE}", _build)
 
 
-def engine_model() -> Path:
-    """The folder of the model, made on first use by the engine's own libraries."""
+def engine_model(width: int) -> Path:
+    """The folder of a model of this width, made on first use by the engine's own libraries."""
     recipe = _BUILD / "tiny_model.py"
     python = engine_environment() / "bin" / "python"
+    version = hashlib.sha256(recipe.read_bytes()).hexdigest()[:12]
 
     def make(folder: Path) -> None:
-        subprocess.run([python, recipe, folder], check=True)
+        subprocess.run([python, recipe, folder, str(width)], check=True)
 
-    return cached("vllm-model", hashlib.sha256(recipe.read_bytes()).hexdigest()[:12], make)
+    return cached("vllm-model", f"{version}-{width}", make)
 
 
 def _build(folder: Path) -> None:
@@ -92,15 +97,17 @@ def _ask_for_what_is_missing() -> None:
 class Engine:
     """One running engine: front end, core and, below it, a worker."""
 
-    def __init__(self, folder: Path, *arguments: str, group: Path | None = None) -> None:
-        """`folder` for its log; `arguments` of `vllm serve`; `group`: a cgroup that all its
-        processes are born in."""
+    def __init__(
+        self, folder: Path, *arguments: str, width: int = TINY, group: Path | None = None
+    ) -> None:
+        """`folder` for its log; `arguments` of `vllm serve`; `width` of the model; `group`: a
+        cgroup that all its processes are born in."""
         python = engine_environment() / "bin" / "python"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "engine.log"
         command: list[str | Path] = [python, "-m", "vllm.entrypoints.openai.api_server"]
-        command += ["--model", engine_model(), "--served-model-name", MODEL]
+        command += ["--model", engine_model(width), "--served-model-name", MODEL]
         command += ["--dtype", "bfloat16", "--enforce-eager", "--max-model-len", "2048"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), *arguments]
         if group is not None:
@@ -108,14 +115,22 @@ class Engine:
             command = ["sh", "-c", enter, group, *command]
         self.daemon = Daemon(command, log=self.log, env=_ENVIRONMENT)
         try:
-            self.daemon.await_ready(self._healthy, timeout_s=_START_S)
+            self.daemon.await_ready(self._serves, timeout_s=_START_S)
         except BaseException:
             self.stop()
             raise
 
-    def _healthy(self) -> bool:
+    def _serves(self) -> bool:
+        """Healthy, and it has completed something: the first request may take seconds."""
+        wanted = {"model": MODEL, "prompt": "Hi", "max_tokens": 1}
         try:
-            return httpx.get(f"{self.url}/health", timeout=1.0, trust_env=False).is_success
+            healthy = httpx.get(f"{self.url}/health", timeout=1.0, trust_env=False).is_success
+            return (
+                healthy
+                and httpx.post(
+                    f"{self.url}/v1/completions", json=wanted, timeout=60.0, trust_env=False
+                ).is_success
+            )
         except httpx.HTTPError:
             return False
 
