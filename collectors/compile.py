@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,8 +37,34 @@ _PAGE_SYSTEM = "client-library"
 is dead."""
 _STARTS = frozenset({"engine.process_start", "node.boot_time"})
 """Signals that tell when what counts began to count."""
+_WHOLE_OF = {How.RATIO_WHOLE: How.RATIO_PART, How.MEAN_COUNT: How.MEAN_TOTAL}
+"""What the quotient is called to which an under part belongs."""
 _TENANCY_SYSTEM = "dcgm-exporter"
 """The source whose pod labels say who uses a GPU."""
+
+
+class _Meant:
+    """What one metric name means, worked out once for all its series."""
+
+    __slots__ = ("_labels", "_taken", "name", "starts", "told")
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+        self.told = name.state is NameState.MAPPED and name.system != _PAGE_SYSTEM
+        self.starts = any(source.signal.name in _STARTS for source in name.sources)
+        rules = {rule.label for source in name.sources for rule in source.rules}
+        self._labels = tuple(sorted(rules))
+        self._taken: dict[tuple[str, ...], tuple[tuple[Source, bool], ...]] = {}
+
+    def ways(self, labels: Mapping[str, str]) -> tuple[tuple[Source, bool], ...]:
+        """Each way of the name, and whether a series with these labels goes it. Of a hundred
+        series with other labels most are alike in those that rules ask for."""
+        key = tuple(labels.get(label, "") for label in self._labels)
+        ways = self._taken.get(key)
+        if ways is None:
+            ways = tuple((source, source.takes(labels)) for source in self.name.sources)
+            self._taken[key] = ways
+        return ways
 
 
 @dataclass(slots=True)
@@ -83,11 +109,12 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
     tenancy: list[Series] = []
     described: list[Series] = []
     every = [reading.table[number] for number in reading.series.tolist()]
-    meant = {name: catalogue.name(name) for name in {series.name for series in every}}
-    there = {name.base for name in meant.values()}
+    meant = {name: _Meant(catalogue.name(name)) for name in {series.name for series in every}}
+    there = {each.name.base for each in meant.values()}
     seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
     for row, series in enumerate(every):
-        name = meant[series.name]
+        of = meant[series.name]
+        name = of.name
         if name.sources:
             key = series.name, frozenset(series.labels.items())
             if key in seen:  # twice in a sum is a wrong sum
@@ -96,17 +123,15 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
             seen.add(key)
         if catalogue.renamed.get(name.base) in there:
             continue
-        if name.state is NameState.MAPPED and name.system != _PAGE_SYSTEM:
+        if of.told:
             draft.told.append(row)
-        if any(source.signal.name in _STARTS for source in name.sources):
+        if of.starts:
             draft.starts.append(row)
-        if _place(draft, row, series, name, names):
+        if _place(draft, row, series, of, names):
             draft.used.append(row)
             shows_tenant = name.system == _TENANCY_SYSTEM and "pod" in series.labels
             (tenancy if shows_tenant else described).append(series)
-    claims = claims_of(
-        [series.labels for series in described], [series.labels for series in tenancy], names
-    )
+    claims = claims_of(_different(described), _different(tenancy), names)
     processes = _processes(draft, catalogue)
     histograms = tuple(_histogram(draft, key) for key in draft.histograms)
     quotients = tuple(
@@ -155,15 +180,20 @@ def compile_plan(reading: Reading, names: Names, catalogue: Catalogue) -> Plan:
     )
 
 
-def _place(draft: _Draft, row: int, series: Series, name: Name, names: Names) -> bool:
+def _different(every: Iterable[Series]) -> Collection[Mapping[str, str]]:
+    """The labels of these series, those that are one object once: a page shares them."""
+    return {id(series.labels): series.labels for series in every}.values()
+
+
+def _place(draft: _Draft, row: int, series: Series, of: _Meant, names: Names) -> bool:
     """Put one row where its name and labels lead; false when it leads nowhere."""
+    name = of.name
     if name.state is NameState.UNKNOWN:
         draft.unknown[series.name] = draft.unknown.get(series.name, 0) + 1
     placed = homeless = False
     meant: dict[tuple[EntityKind, Partition | None], EntityId | None] = {}
-    for source in name.sources:
+    for source, taken in of.ways(series.labels):
         signal = source.signal
-        taken = source.takes(series.labels)
         if not taken and source.how is not How.SHARE:
             continue
         whose = signal.entity, signal.partition
@@ -197,8 +227,9 @@ def _place_quotient(
     draft: _Draft, row: int, key: tuple[EntityId, str], source: Source, *, taken: bool
 ) -> None:
     """Put one counter over or under the line, or both."""
-    kind = {How.RATIO_WHOLE: How.RATIO_PART, How.MEAN_COUNT: How.MEAN_TOTAL}
-    growth = draft.quotients.setdefault(key, _Growth(kind.get(source.how, source.how)))
+    growth = draft.quotients.get(key)
+    if growth is None:
+        growth = draft.quotients[key] = _Growth(_WHOLE_OF.get(source.how, source.how))
     if source.how in (How.SHARE, How.RATIO_WHOLE, How.MEAN_COUNT):
         growth.under.append(row)
     if taken and source.how in (How.SHARE, How.RATIO_PART, How.MEAN_TOTAL):

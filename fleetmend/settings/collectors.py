@@ -112,9 +112,10 @@ class CollectorsSettings(Section):
     states_topology: bool = True
     """Whether targets also state their nodes, pools and engines. Off where the cluster's API
     does."""
-    workers: int = Field(default=8, ge=1, le=256)
+    workers: int = Field(default=2, ge=1, le=256)
     """Threads that read pages of up to 1 MiB; waiting for an answer takes none, and larger pages
-    have a thread of their own."""
+    have a thread of their own. 2: Python runs one at a time, and more of them would only keep the
+    thread that fetches from its turn."""
     shards: int = Field(default=1, ge=1, le=1024)
     """Collectors that share the targets and replicas between them. Each node or engine belongs to
     one; another number of shards moves as few as can be."""

@@ -28,6 +28,9 @@ from fleetmend.signals.records import (
     Source,
 )
 
+_KNOWN_MAX = 8192
+"""Names whose meaning is remembered: whoever reads pages asks for the same ones, over and over."""
+_KNOWN_CHARS = 256
 _SUFFIXES = (("_bucket", Part.BUCKET), ("_sum", Part.SUM), ("_count", Part.COUNT))
 
 
@@ -48,6 +51,7 @@ class Catalogue:
         for source in sources:
             by_name.setdefault(source.name, []).append(source)
         self._by_name = {name: tuple(found) for name, found in by_name.items()}
+        self._known: dict[str, Name] = {}
         self._ignored: dict[str, tuple[str, str]] = {}
         self._ignored_patterns: list[tuple[str, str, str]] = []
         for system, name, reason in ignored:
@@ -76,6 +80,14 @@ class Catalogue:
 
     def name(self, metric: str) -> Name:
         """What a metric name means, with its histogram suffix or without."""
+        name = self._known.get(metric)
+        if name is None:
+            name = self._name(metric)
+            if len(self._known) < _KNOWN_MAX and len(metric) <= _KNOWN_CHARS:
+                self._known[metric] = name
+        return name
+
+    def _name(self, metric: str) -> Name:
         for base, part in _readings(metric):
             sources = tuple(s for s in self._by_name.get(base, ()) if _reads(s.how, part))
             if sources:
