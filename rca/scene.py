@@ -42,8 +42,7 @@ _WATCHERS = (
 _DEAFENED = frozenset({Channel.TELEMETRY, Channel.SILENCE})
 """What is not known of an entity whose domain is silent: neither its figures nor that it alone has
 none."""
-WATCH_LOST = "watch_lost"
-"""The sign of a domain of which nothing is heard."""
+_WATCH_LOST = "watch_lost"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,6 +62,11 @@ class Change:
     at_s: float
 
 
+def deafened(observed: Iterable[Key]) -> frozenset[EntityId]:
+    """The domains among what is seen of which nothing is heard any more."""
+    return frozenset(entity for entity, sign in observed if sign == _WATCH_LOST)
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """What is seen, what can be heard, how things hang together, what is known."""
@@ -75,7 +79,7 @@ class Scene:
     changes: Sequence[Change]
     settings: InferSettings
     deaf: frozenset[EntityId] = frozenset()
-    """Domains of which nothing is heard any more, as one finding on each says: what is in them says
+    """Domains of which nothing is heard any more, as `deafened` finds them: what is in them says
     nothing by being silent."""
 
     def hears(self, place: EntityId, sign: Sign) -> bool:

@@ -31,7 +31,7 @@ from rca.memory import Memory
 from rca.overload import Loss
 from rca.provisional import announce
 from rca.record import change_word, to_record
-from rca.scene import WATCH_LOST, Scene
+from rca.scene import Scene, deafened
 from rca.takeover import assumed
 
 _REGRADE_TICKS = 10
@@ -177,7 +177,7 @@ class RootCauseStage:
             ears=self._ears,
             changes=self._memory.changes,
             settings=self._settings.infer,
-            deaf=frozenset(entity for entity, sign in observed if sign == WATCH_LOST),
+            deaf=deafened(observed),
         )
 
     def _announce(self, finding: Finding) -> Incident | None:

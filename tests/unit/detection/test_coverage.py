@@ -1,5 +1,6 @@
 """Silence: who is missing, who is frozen, and who is only inside something that is missing."""
 
+from fleetmend.model.coverage import Freshness
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.model.findings import Finding
@@ -156,3 +157,37 @@ def test_what_is_known_and_never_heard_is_said_in_the_end_where_others_speak() -
     assert coverage(play) == []
     play.feed(life.rows(), skip=329)
     assert {(f.entity, f.reason) for f in coverage(play)} == {(PEER, "never_heard")}
+
+
+def test_a_gpu_exporter_that_stands_still_is_one_finding_and_freezes_its_gpus() -> None:
+    gpus = (GPU, PEER)
+    life, play = calm(40, gpus=gpus, node_gpu_scrape_up=1.0, node_gpu_scrape_unchanged=0.0)
+    still = life.rows()
+    states: dict[EntityId, Freshness] = {}
+    for at in range(24):
+        rows = life.rows(node_gpu_scrape_up=1.0, node_gpu_scrape_unchanged=float(at))
+        play.feed({key: still[key] if key[0] in gpus else rows[key] for key in rows})
+        states |= {entry.entity: entry.state for entry in play.entries}
+    assert {(f.entity, f.reason) for f in coverage(play)} == {(NODE, "exporter_frozen")}
+    assert {states[gpu] for gpu in gpus} == {Freshness.FROZEN}
+    assert states.get(NODE, Freshness.FRESH) is Freshness.FRESH
+
+
+def test_an_exporter_that_refreshes_seldom_is_given_its_own_time() -> None:
+    """Its page stands still for twenty seconds each time, which is more than frozen gauges get."""
+    life, play = Life(), Play()
+    for at in range(130):
+        play.feed(life.rows(node_gpu_scrape_up=1.0, node_gpu_scrape_unchanged=float(at % 20)))
+    assert coverage(play) == []
+
+
+def test_a_source_that_was_away_for_long_is_missed_again_as_soon_as_before() -> None:
+    """An outage is no cadence: the silence after it must not be measured by it."""
+    life, play = calm(30)
+    for _ in range(100):
+        play.feed(without(life.rows(), ENGINE))
+    play.run(life, 10)
+    before = len(coverage(play))
+    for _ in range(20):
+        play.feed(without(life.rows(), ENGINE))
+    assert len(coverage(play)) == before + 1

@@ -91,6 +91,18 @@ def test_all_pages_of_one_node_are_that_nodes_own_matter(watch: Watch) -> None:
     assert watch.open == {NODES[0]: "absent"}
 
 
+def test_a_pool_of_one_node_is_that_nodes_own_matter_too() -> None:
+    solo = entity_id("c", EntityKind.POOL, "solo")
+    members = [
+        relation(entity, solo, RelationKind.MEMBER_OF, at_s=-1.0)
+        for entity in (NODES[0], ENGINES[0])
+    ]
+    watch = Watch(topology=[*scraped(), *members])
+    watch.run(40)
+    watch.run(12, unread={NODES[0], ENGINES[0]})
+    assert watch.open == {NODES[0]: "absent"}
+
+
 def test_the_gpus_of_a_node_that_fall_silent_together_are_the_exporters_matter(
     watch: Watch,
 ) -> None:
@@ -125,6 +137,13 @@ def test_when_all_collectors_stop_the_cluster_is_named_and_nobody_else(watch: Wa
     watch.run(40, mute=True)
     assert watch.open == {CLUSTER: "cluster_quiet"}
     assert {f.entity for f in watch.findings} == {CLUSTER}
+
+
+def test_collectors_that_stop_while_others_are_heard_are_each_their_own(watch: Watch) -> None:
+    beating(watch, 41, "kubernetes", "otlp")
+    watch.run(34)
+    both = {entity_id("c", EntityKind.COLLECTOR, name) for name in ("kubernetes", "otlp")}
+    assert watch.open == dict.fromkeys(both, "collector_quiet")
 
 
 def test_a_node_that_dies_takes_its_agent_with_it() -> None:

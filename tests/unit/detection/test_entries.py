@@ -185,7 +185,16 @@ def test_a_restart_anywhere_learns_nothing_anew_and_says_nothing_else(
 @pytest.mark.parametrize("skip", [1, 60, 3600, 100_000])
 def test_time_in_which_nobody_spoke_is_nobodys_silence(watch: Watch, skip: int) -> None:
     """The whole platform was down: after the restart nobody is missed."""
+    kube = entity_id("c", EntityKind.COLLECTOR, "kubernetes")
+
+    def beating(seconds: int) -> None:
+        for _ in range(seconds):
+            at = watch.play.tick + 1
+            watch.second(events=[beat(kube, at + 0.5)] if at % 10 == 0 else ())
+
+    beating(30)
     watch.feed({}, skip=skip - 1)
-    watch.run(15)
+    beating(15)
+    assert kube in watch.entries
     assert watch.findings == []
     assert set(watch.states.values()) == {Freshness.FRESH}

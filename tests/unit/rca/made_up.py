@@ -22,7 +22,7 @@ from rca.graph import FleetGraph
 from rca.infer import Ranked, rank
 from rca.knowledge.load import knowledge
 from rca.knowledge.model import Knowledge
-from rca.scene import Change, Scene
+from rca.scene import Change, Scene, deafened
 from rca.stage import RootCauseStage
 
 START_S = 1000.0
@@ -151,14 +151,16 @@ def scene(
     known = knowledge() if known is None else known
     index = SignIndex(known)
     everything = [f"test/{name}" for name in known.signs] if heard is None else heard
+    observed = merge(seen for one in findings for seen in index.observations(one))
     return Scene(
         now_s=now_s,
-        observed=merge(seen for one in findings for seen in index.observations(one)),
+        observed=observed,
         graph=graph(changes),
         knowledge=known,
         ears=Ears(everything),
         changes=recent,
         settings=InferSettings(),
+        deaf=deafened(observed),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetmend.model.entities import EntityKind, entity_id
+from fleetmend.model.entities import EntityKind, RelationKind, entity_id
 from rca.knowledge.load import knowledge
 from rca.knowledge.model import FaultClass, Knowledge
 from rca.record import abstain
@@ -21,6 +21,7 @@ from tests.unit.rca.made_up import (
     node,
     pair,
     ranked,
+    relation,
     scene,
     single,
 )
@@ -114,6 +115,23 @@ def test_absence_does_not_count_before_it_is_due() -> None:
 def test_absence_does_not_count_on_an_entity_that_is_silent() -> None:
     mute = finding(engine(0), "telemetry_absent", reason="absent", detector="coverage")
     later = scene(single(), [*ONLY_A_QUEUE, mute], now_s=START_S + 14.0)
+    flood = next(r for r in ranked(later) if r.hypothesis.fault == "long_prompt_flood")
+    assert (engine(0), "prompts_long") not in flood.absent
+
+
+@pytest.mark.parametrize("reason", ["collector_quiet", "pool_quiet", "exporter_down"])
+def test_absence_does_not_count_where_a_whole_domain_is_not_heard(reason: str) -> None:
+    """One finding stands for its children: none of them shows its own silence."""
+    collector = entity_id("test", EntityKind.COLLECTOR, "prometheus")
+    pool = entity_id("test", EntityKind.POOL, "chat")
+    domain = {"collector_quiet": collector, "pool_quiet": pool}.get(reason, node(0))
+    changes = [
+        *single(),
+        relation(collector, RelationKind.OBSERVES, node(0)),
+        relation(node(0), RelationKind.MEMBER_OF, pool),
+    ]
+    quiet = finding(domain, "telemetry_absent", reason=reason, detector="coverage")
+    later = scene(changes, [*ONLY_A_QUEUE, quiet], now_s=START_S + 14.0)
     flood = next(r for r in ranked(later) if r.hypothesis.fault == "long_prompt_flood")
     assert (engine(0), "prompts_long") not in flood.absent
 

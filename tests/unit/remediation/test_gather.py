@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+)
 from fleetmend.model.events import Witness
 from fleetmend.model.findings import Direction, Finding, FindingState, Symptom
 from fleetmend.model.incidents import Abstention, Incident
@@ -13,6 +20,7 @@ from fleetmend.ports.cluster import NodeState
 from fleetmend.ports.engine import EngineState
 from fleetmend.ports.halt import HaltState
 from fleetmend.settings.remediation import PoolSettings, RemediationSettings
+from remediation.effects import OwnActs
 from remediation.facts import DomainKind, Facts
 from remediation.gather import Asking, Books, Reading, TakenUnit, facts_for
 from remediation.picture import Picture
@@ -251,6 +259,27 @@ def test_a_domain_knows_who_is_silent_and_who_shows_the_same(asker: Asker) -> No
 
     assert rack.silent == {node_id(0), node_id(1), node_id(2)}
     assert rack.same_symptom == {"xid.79": frozenset({node_id(0), node_id(1), node_id(2)})}
+
+
+def test_no_act_of_ours_explains_the_silence_of_a_whole_collector(asker: Asker) -> None:
+    """It came after our drain had begun, and covers the unit."""
+    collector = entity_id("lab", EntityKind.COLLECTOR, "prometheus")
+    for number in (0, 1):
+        asker.picture.change(
+            TopologyChange(
+                1.0, TopologyOp.RELATION, collector, node_id(number), RelationKind.OBSERVES
+            )
+        )
+    acts = OwnActs(node_id(0), NOW_S - 60, frozenset())
+    own = finding(engine_id(0), "telemetry_absent", "f-own")
+    whole = finding(collector, "telemetry_absent", "f-whole")
+    for one in (own, whole):
+        asker.picture.find(one)
+
+    assert acts.brought_about(own, "telemetry_absent", asker.picture)
+    assert not acts.brought_about(whole, "telemetry_absent", asker.picture)
+    assert {s.entity for s in asker.facts().silences} == {engine_id(0), collector}
+    assert asker.facts().domains[0].silent == {node_id(0), node_id(1)}
 
 
 def test_a_closed_finding_counts_no_more(asker: Asker) -> None:

@@ -130,9 +130,9 @@ def test_a_page_that_never_moved_much_is_frozen_by_the_scrapers_own_word() -> No
     """An engine that mostly idles teaches no gauge to move; that its figures stand still while it
     says that it has work in hand is enough, whatever the process in front of the core burns."""
     way = Way()
-    for second in range(WARM_S):
-        way.read(page(second, running=8 if second % 8 == 0 else 0))
-    last = page(WARM_S, running=8)
+    for second in range(100):
+        way.read(page(second, running=8 if second % 20 == 0 else 0))
+    last = page(100, running=8)
     for burnt in range(40):
         way.read(re.sub(r"(?m)^(process_cpu_seconds_total) \S+$", rf"\1 {burnt}", last))
     assert way.reasons == {"frozen"}
