@@ -22,8 +22,9 @@ from fleetmend.errors import PortError
 
 logger = logging.getLogger(__name__)
 
-_RETRY_S = (1.0, 30.0)
-"""First and longest pause after a failure."""
+_RETRY_S = (1.0, 10.0)
+"""First and longest pause after a failure. 10: one that asks so seldom is no burden to a server
+that is coming back."""
 _AGAIN_S = 0.2
 """Pause after a watch that brought nothing: a server that ends each at once is not stormed."""
 
