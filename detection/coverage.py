@@ -181,7 +181,7 @@ class Coverage:
         voices must have been there. With the first tick of silence."""
         quiet: dict[EntityId, int] = {}
         mute = set(silent)
-        suspects = {frame.topology.ancestor(entity, EntityKind.NODE) for entity in silent}
+        suspects = {frame.node_of(entity) for entity in silent}
         for node in sorted(node for node in suspects if node is not None):
             last = [
                 (entity, int(frame.hearing.last(voices.blocks[kind])[row]))
@@ -216,7 +216,7 @@ class Coverage:
         if gpu_block is None:
             return found
         known = voices.seen[EntityKind.GPU].known
-        suspects = {frame.topology.ancestor(gpu, EntityKind.NODE) for gpu in mute}
+        suspects = {frame.node_of(gpu) for gpu in mute}
         done = hidden | found.keys()
         for node in sorted(node for node in suspects if node is not None and node not in done):
             gpus = [g for g in _gpus(node, frame) if g in gpu_block.row and known[gpu_block.row[g]]]

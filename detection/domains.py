@@ -91,7 +91,7 @@ class Domains:
     def quiet(self, frame: Frame, voices: Voices) -> Verdict:
         """The widest domains that are quiet, none within another."""
         silent = [entity for entity, _, _ in voices.silent()]
-        places = {p for e in silent for p in (e, frame.topology.ancestor(e, EntityKind.NODE)) if p}
+        places = {p for e in silent for p in (e, frame.node_of(e)) if p}
         watchers = _above(frame, places, RelationKind.OBSERVES)
         found = [q for c in watchers if (q := self._scraper(frame, c)) is not None]
         stopped = list(self._stopped(frame))
@@ -186,7 +186,7 @@ class Domains:
                     return None
                 pages.append((entity, page))
                 since = max(since, at)
-        hosts = {frame.topology.ancestor(e, EntityKind.NODE) or e for e, _ in pages}
+        hosts = {frame.node_of(e) or e for e, _ in pages}
         if len(hosts) < 2:
             return None
         words = Counter(self._pages.outcome(*page) or "not read" for page in pages)
@@ -218,7 +218,7 @@ class Domains:
 
     def _page_place(self, frame: Frame, entity: EntityId) -> EntityId | None:
         """The entity under which a scraper tells of the page that speaks of `entity`."""
-        node = frame.topology.ancestor(entity, EntityKind.NODE)
+        node = frame.node_of(entity)
         places = (p for p in (entity, node) if p is not None)
         return next((p for p in places if self._told(frame, p) is not None), None)
 

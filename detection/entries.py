@@ -217,7 +217,7 @@ class Entries:
         every_s: float | None,
         signals: Mapping[Freshness, tuple[str, ...]],
     ) -> Coverage:
-        node = frame.topology.ancestor(entity, EntityKind.NODE)
+        node = frame.node_of(entity)
         return Coverage(
             entity=entity,
             at_s=frame.reached_s,

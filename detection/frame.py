@@ -5,7 +5,7 @@ Made by the stage once a tick; detectors must not change it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from detection.blocks import Block
 from detection.hearing import Hearing
@@ -38,6 +38,15 @@ class Frame:
     hearing: Hearing
     gone: tuple[EntityId, ...] = ()
     """Entities that have left the topology in this tick."""
+    nodes: dict[EntityId, EntityId | None] = field(default_factory=dict)
+    """What `node_of` has found since the topology last changed; the stage forgets it then."""
+
+    def node_of(self, entity: EntityId) -> EntityId | None:
+        """The node that an entity is, is part of, or runs on. Walked once for each entity: a storm
+        of silence asks for thousands in every tick."""
+        if entity not in self.nodes:
+            self.nodes[entity] = self.topology.ancestor(entity, EntityKind.NODE)
+        return self.nodes[entity]
 
     @property
     def period_s(self) -> float:

@@ -79,6 +79,8 @@ class DetectionStage:
         self._lifecycle = Lifecycle(quiet_s=settings.quiet_s)
         self._seen: dict[str, int] = {}
         """Event id -> tick in which it was folded."""
+        self._nodes: dict[EntityId, EntityId | None] = {}
+        """See `Frame.nodes`."""
         self._tick = -1
         self._version = 0
 
@@ -139,6 +141,7 @@ class DetectionStage:
             normal=self._normal,
             hearing=self._hearing,
             gone=tuple(gone),
+            nodes=self._nodes,
         )
 
     def _apply_topology(self, tick: TickInput) -> list[EntityId]:
@@ -148,6 +151,7 @@ class DetectionStage:
             change = record.payload
             if isinstance(change, TopologyChange) and self._topology.apply(change):
                 self._version += 1
+                self._nodes.clear()
                 if change.op is TopologyOp.ENTITY_GONE:
                     gone.append(change.entity)
         return gone
@@ -195,6 +199,7 @@ class DetectionStage:
         self._seen = _SEEN.validate_python(state["seen"])
         self._tick = int(str(state["tick"]))
         self._version += 1
+        self._nodes.clear()
 
 
 def _detectors(settings: DetectionSettings, activity: Activity) -> tuple[Detector, ...]:

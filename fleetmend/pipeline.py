@@ -153,8 +153,8 @@ def collecting(parts: Parts) -> list[Service | Loop]:
     parts.figures.followers["fleet"] = lambda: follower.losses
 
     def sink(name: str, *, urgent: bool = True) -> ProducerSink:
-        # Who follows a log beats by itself, with the figures of its log.
-        beats = not name.startswith(("kmsg/", "log/"))
+        # Who follows a log or a cluster beats by itself, with figures of its own.
+        beats = not name.startswith(("kmsg/", "log/", "kubernetes"))
         own = entity_id(parts.settings.cluster, EntityKind.COLLECTOR, name) if beats else None
         return ProducerSink(_producer(parts, name, urgent=urgent), follower, beats_as=own)
 
