@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from collectors.otlp.attribute_sets import FLAGS_BITS, FLAGS_MAX, AttributeSets
 from collectors.otlp.blocks import distinct
-from collectors.otlp.histograms import HistogramReader
+from collectors.otlp.histograms import NO_HISTOGRAMS, HistogramReader
 from collectors.otlp.layouts import NO_POINTS, Frame, Layout
 from collectors.otlp.points import HistogramPoint, Points, Tables
 from collectors.otlp.templates import Lists
@@ -174,9 +174,11 @@ class Draft:
             layout = self._read(self._body, np.concatenate(begins), np.concatenate(ends))
         if self._known:
             layout = self._joined(layout)
-        begin_at = np.array(self._histogram_begins, np.intp)
-        end_at = np.array(self._histogram_ends, np.intp)
-        histograms = self._memory.histograms.layout(self._body, begin_at, end_at)
+        histograms = NO_HISTOGRAMS
+        if self._histogram_begins:
+            begin_at = np.array(self._histogram_begins, np.intp)
+            end_at = np.array(self._histogram_ends, np.intp)
+            histograms = self._memory.histograms.layout(self._body, begin_at, end_at)
         frame = Frame(head, layout, np.array(self._histogram_heads, np.int32), histograms)
         points = frame.read(tables, self._body)
         if not self._others:

@@ -75,6 +75,21 @@ class HistogramLayout:
         )
 
 
+_NO_ROWS, _NOWHERE = np.empty(0, np.int32), np.empty(0, np.intp)
+NO_HISTOGRAMS = HistogramLayout(
+    attributes=_NO_ROWS,
+    bounds=_NO_ROWS,
+    flags=np.empty(0, np.uint32),
+    start_at=_NOWHERE,
+    time_at=_NOWHERE,
+    count_at=_NOWHERE,
+    sum_at=_NOWHERE,
+    first=np.zeros(1, np.int32),
+    bucket_at=_NOWHERE,
+    unread_at=_NOWHERE,
+)
+
+
 @dataclass(slots=True)
 class _Form:
     """How a point is written: places count from its begin."""
