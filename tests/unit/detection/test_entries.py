@@ -1,14 +1,23 @@
 """The ledger as it is published: what is expected, from the past and from peers, and how well it is
 heard; what changes is said once, also over a restart."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetmend.model.coverage import LEDGER, Coverage, Freshness
-from fleetmend.model.entities import EntityId, EntityKind, TopologyChange, TopologyOp, entity_id
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+)
 from fleetmend.streams.snapshot import pack, unpack
-from tests.unit.detection.play import Rows, stage
+from tests.unit.detection.play import Rows, relation, stage
 from tests.unit.detection.scraped import ENGINES, GPUS, NODES, SCRAPER, Watch, beat, calm, scraped
 
 EVERYTHING = {*NODES, *ENGINES, *GPUS}
@@ -137,6 +146,20 @@ def test_what_has_left_the_fleet_leaves_the_ledger(watch: Watch) -> None:
     assert [e.entity for e in watch.told if e.gone] == [GPUS[0]]
     watch.run(20, silent={GPUS[0]})
     assert GPUS[0] not in {e.entity for e in watch.told if not e.gone and e.at_s > 42.0}
+
+
+def test_a_card_that_moves_is_in_the_ledger_under_its_new_node() -> None:
+    watch = fresh_watch()
+    assert watch.entries[GPUS[0]].node == NODES[0]
+    old = relation(GPUS[0], NODES[0], RelationKind.PART_OF, at_s=45.0)
+    moved = [
+        replace(old, op=TopologyOp.RELATION_GONE),
+        relation(GPUS[0], NODES[3], RelationKind.PART_OF, at_s=45.0),
+    ]
+    watch.second(topology=moved)
+    watch.run(4, silent={GPUS[0]})
+    entry = watch.entries[GPUS[0]]
+    assert (entry.state, entry.node) == (Freshness.LATE, NODES[3])
 
 
 def test_collectors_are_in_the_ledger_by_their_beats(watch: Watch) -> None:
