@@ -418,3 +418,20 @@ def test_the_cap_counts_by_kind_and_forgets_after_a_minute() -> None:
     assert cap.admit("b", 2.0)
     assert cap.admit("a", 60.5)
     assert cap.dropped == 1
+
+
+def test_a_device_is_waited_for_and_one_that_has_ended_is_not(tmp_path: Path) -> None:
+    """What stands in for the kernel log may end: it is then readable for ever, and says nothing."""
+    pipe = tmp_path / "kmsg"
+    os.mkfifo(pipe)
+    tail = KmsgTail(pipe, from_start=True)
+    writer = os.open(pipe, os.O_WRONLY)
+    os.write(writer, b"6,1,1,-;one\n")
+
+    assert tail.wait(60.0)
+    assert tail.poll() == ["6,1,1,-;one"]
+    os.close(writer)
+    assert tail.wait(60.0)
+    assert tail.poll() == []
+    assert not tail.wait(60.0)
+    tail.close()

@@ -149,7 +149,9 @@ def test_an_error_of_a_switch_told_twice_is_one_event_of_the_switch() -> None:
 
 def test_an_xid_and_an_sxid_of_one_number_are_two() -> None:
     node = Node()
-    node.trace(pci="0000:c2:00", xid=31)
-    node.trace(pci="0000:c2:00", xid=31, kind=EventType.SXID)
+    node.alive(XidWitness.KERNEL_LOG, EventType.SXID)
+    node.trace(pci="0000:c2:00", xid=20034)
+    node.kernel(SWITCH)
 
-    assert node.witnesses(EventType.XID) == node.witnesses(EventType.SXID) == ["tracepoint"]
+    assert node.witnesses(EventType.XID) == ["tracepoint"]
+    assert node.witnesses(EventType.SXID) == ["kernel_log"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fleetmend.clock import ManualClock
@@ -371,6 +371,8 @@ def test_figures_say_what_waits_how_old_it_is_and_what_went(tmp_path: Path) -> N
 
 
 @given(steps=st.lists(st.sampled_from(("batch", "event", "drain", "away", "back")), max_size=60))
+@example(["batch"] * 40)
+@example(["away", *["batch"] * 20, "back", "drain", *["batch"] * 20])
 @settings(max_examples=30, deadline=None)
 def test_what_was_appended_waits_was_sent_or_was_dropped(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
@@ -382,7 +384,7 @@ def test_what_was_appended_waits_was_sent_or_was_dropped(
     for number, step in enumerate(steps):
         match step:
             case "batch":
-                spooled.append([batch(number, rows=200)])
+                spooled.append([batch(number)])
             case "event":
                 spooled.append([event(number)])
             case "drain":
@@ -395,6 +397,7 @@ def test_what_was_appended_waits_was_sent_or_was_dropped(
 
     told = figures.waiting.records + figures.drained.records + sum(figures.dropped.values())
     assert told == appended
+    assert figures.waiting.size <= figures.disk_bytes
     assert spool(folder, log, clock).figures().waiting == figures.waiting
     spooled.close()
 
