@@ -33,6 +33,7 @@ PARTS = (
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),
     Part("cordon", ("-m", "benchmarks.cordon")),
     Part("kube_watch", ("-m", "benchmarks.kube_watch")),
+    Part("scrape", ("-m", "benchmarks.scrape")),
     Part(
         "engine",
         ("-m", "pytest", "-q", "tests/engine"),

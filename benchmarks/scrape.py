@@ -3,8 +3,8 @@
 `python -m benchmarks.scrape` starts exporters in a process of their own (their CPU is counted
 apart), then the collector of the platform as `fleetmend up --roles collector` would run it, prints
 a table and writes `benchmarks/results/scrape.json`. `--engine kafka` takes a real broker, `--shards
-2` two collector processes, `--kept NAME` adds the figures under a name. Every page differs from the
-one before in nearly every value.
+2` two collector processes; figures are kept under the name of both unless `--discard`. Every page
+differs from the one before in nearly every value.
 
 Timers around the parts of a scrape read the CPU clock of their thread: what the machine does beside
 only makes waiting longer, not these figures. Times from scrape to log do contain it.
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--warm-s", type=float, default=45.0)
     parser.add_argument("--engine", choices=("embedded", "kafka"), default="embedded")
     parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--kept", default="", help="name of the figures in the result file")
+    parser.add_argument("--discard", action="store_true", help="keep no figures")
     parser.add_argument("--collector", nargs=2, metavar=("SETTINGS", "RESULT"), help="internal")
     asked = parser.parse_args()
     if asked.collector:
@@ -187,9 +187,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(asked, Path(folder))
     _print(figures)
-    if asked.kept:
+    if not asked.discard:
         document = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        runs = document.get("runs", {}) | {asked.kept: described("scrape") | figures}
+        runs = document.get("runs", {}) | {
+            f"{asked.engine} {asked.shards}": described("scrape") | figures
+        }
         RESULT.write_text(json.dumps(described("scrape") | {"runs": runs}, indent=1) + "\n")
 
 
@@ -243,6 +245,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "stolen_share": round((end[3] - begin[3]) / took_s / (os.cpu_count() or 1), 3),
         },
         "exporters_cpu_share": round((end[2] - begin[2]) / took_s, 3),
+        "first_round_s": _first_round_s(asked_at),
         "schedule": _schedule(asked_at, begin[1], end[1], asked),
         "scrape_to_log_s": {
             "scrapes": len(latency_s),
@@ -268,6 +271,13 @@ def _stolen_s() -> float:
     return int(Path("/proc/stat").read_text().split("\n")[0].split()[8]) / TICK
 
 
+def _first_round_s(asked_at: dict[str, list[float]]) -> float:
+    """Seconds from the first request to the moment at which every target had been asked once: the
+    first page of each is the dearest."""
+    firsts = [moments[0] for moments in asked_at.values()]
+    return round(max(firsts) - min(firsts), 1)
+
+
 def _collector(document: dict[str, Any], begin_s: float, end_s: float) -> dict[str, Any]:
     """What one collector process used between two moments, as shares of a core."""
     looks = [look for look in document["looks"] if begin_s <= look["at_s"] <= end_s]
@@ -281,7 +291,7 @@ def _collector(document: dict[str, Any], begin_s: float, end_s: float) -> dict[s
     compiled = last["calls"].get("compile plans", 0) - first["calls"].get("compile plans", 0)
     parts = {name: share(name, "parts") for name in last["parts"]}
     parts["fetch"] = share("fetch", "threads")
-    total = (last["cpu_s"] - first["cpu_s"]) / took_s
+    total = float(last["cpu_s"] - first["cpu_s"]) / took_s
     parts["all else"] = round(total - sum(parts.values()), 4)
     return {
         "cpu_share": round(total, 3),
@@ -316,8 +326,9 @@ def _schedule(
 
 
 def _print(figures: dict[str, Any]) -> None:
-    for name in ("log", "machine_beside", "exporters_cpu_share", "schedule", "scrape_to_log_s"):
-        print(f"{name:<22}{figures[name]}")
+    for name, value in figures.items():
+        if name != "collectors":
+            print(f"{name:<22}{value}")
     for shard, each in enumerate(figures["collectors"]):
         print(f"collector {shard}")
         for name, value in each.items():

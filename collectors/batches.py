@@ -29,6 +29,40 @@ def merge_batches(batches: Sequence[SampleBatch]) -> SampleBatch:
     )
 
 
+class Joiner:
+    """Joins two batches over and over whose names hardly ever change."""
+
+    def __init__(self) -> None:
+        self._names: tuple[tuple[str, ...], ...] = ()
+        self._then: SampleBatch | None = None
+        self._joined: SampleBatch | None = None
+        self._first = 0
+
+    def join(self, first: SampleBatch, then: SampleBatch) -> SampleBatch:
+        """The samples of both, in order, over one dictionary of names; the names of the first are
+        different from each other."""
+        names = (first.entities, first.signals, then.entities, then.signals)
+        last, before = self._joined, self._then
+        if (
+            last is None
+            or before is None
+            or names != self._names
+            or not np.array_equal(before.entity, then.entity)
+            or not np.array_equal(before.signal, then.signal)
+        ):
+            last = self._joined = merge_batches([first, then])
+            self._names, self._then, self._first = names, then, len(first)
+            return last
+        return SampleBatch(
+            np.concatenate([first.time_s, then.time_s]),
+            np.concatenate([first.entity, last.entity[self._first :]]),
+            np.concatenate([first.signal, last.signal[self._first :]]),
+            np.concatenate([first.value, then.value]),
+            last.entities,
+            last.signals,
+        )
+
+
 def _recode(
     codes: NDArray[np.int32], names: tuple[str, ...], known: dict[str, int]
 ) -> NDArray[np.int32]:

@@ -1,7 +1,7 @@
 """The Prometheus text format 0.0.4, read fast: `collectors.prometheus` calls it for every scrape.
 
 What stands before a value hardly ever changes between two scrapes of one target, so it is the key
-of a cache: a known line costs one split, one dictionary look-up and one float. An unknown line is
+of a cache; a page on which nothing but values has changed is not even looked up. An unknown line is
 split by hand, its labels once for all lines that bear the same; what is not plain goes to regular
 expressions; what they decline (quoted names, reserved labels) goes to prometheus_client's parser. A
 line that nobody understands is reported and the others still count. What the page says of types and
@@ -14,8 +14,10 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
+from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from collectors.declared import Declared, declared_by
@@ -77,6 +79,32 @@ class Page:
     """What it says of types and units; None when it is too large to be asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the last page was laid out."""
+
+    is_sample: bytes
+    """For each line 1 when it is a sample, else 0."""
+    is_other: bytes
+    others: tuple[str, ...]
+    """The lines that are no samples."""
+    stems: list[str]
+    """What stands before the value of each sample, the space included."""
+    series: NDArray[np.int32]
+    declared: Declared
+
+    @classmethod
+    def of(
+        cls, every: list[str], stems: list[str], series: NDArray[np.int32], declared: Declared
+    ) -> "_Layout":
+        """The layout of these lines."""
+        is_sample = bytes(bool(line) and line[0] != "#" for line in every)
+        is_other = bytes(1 - each for each in is_sample)
+        # Replicas write the same comments: thousands of targets then share one copy.
+        others = tuple(map(sys.intern, compress(every, is_other)))
+        return cls(is_sample, is_other, others, stems, series, declared)
+
+
 class Exposition:
     """The parser of one target: it remembers the target's series between scrapes."""
 
@@ -89,6 +117,7 @@ class Exposition:
         self._table = SeriesTable(_series_of)
         self._known: dict[str, int] = {}
         self._known_chars = 0
+        self._layout: _Layout | None = None
 
     def parse(self, text: str) -> Page:
         """Read one page. Never raises for what the page holds: lines that cannot be read are in
@@ -97,39 +126,60 @@ class Exposition:
         if self._known_chars > max(_SMALL_TABLE, _STALE_TABLE * len(text)):
             self._forget()
         every = text.split("\n", self._series_max * _LINES_PER_SERIES)
+        page = self._parse_as_before(every)
+        if page is not None:
+            return page
         lines = [line for line in every if line and line[0] != "#"]
         if len(lines) > self._series_max or "\n" in every[-1]:
             return self._parse_each(every)
-        page = self._parse_known(lines) or self._parse_each(every)
-        return replace(page, declared=declared_by([line for line in every if line[:1] == "#"]))
+        declared = declared_by([line for line in every if line[:1] == "#"])
+        reading = self._parse_known(lines)
+        if reading is None:
+            return replace(self._parse_each(every), declared=declared)
+        stems = [sys.intern(line[: line.rfind(" ") + 1]) for line in lines]
+        self._layout = _Layout.of(every, stems, reading.series, declared)
+        return Page(reading, declared=declared)
 
-    def _parse_known(self, lines: list[str]) -> Page | None:
+    def _parse_as_before(self, every: list[str]) -> Page | None:
+        """Read a page on which nothing but values differs from the one before; else None. This is
+        nearly every page, so the loops are Python's own."""
+        layout = self._layout
+        if layout is None or len(every) != len(layout.is_sample):
+            return None
+        if tuple(compress(every, layout.is_other)) != layout.others:
+            return None
+        lines = [*compress(every, layout.is_sample)]
+        if not all(map(str.startswith, lines, layout.stems)):
+            return None
+        texts = [line[n:] for line, n in zip(lines, map(len, layout.stems), strict=True)]
+        value = _values(texts)
+        if value is None:
+            return None
+        return Page(Reading(self._table, layout.series, value), declared=layout.declared)
+
+    def _parse_known(self, lines: list[str]) -> Reading | None:
         """Read sample lines that are all plain; None when one is not."""
-        parts = [line.rpartition(" ") for line in lines]
+        ends = [line.rfind(" ") + 1 for line in lines]
+        stems = [line[:end] for line, end in zip(lines, ends, strict=True)]
+        value = _values([line[end:] for line, end in zip(lines, ends, strict=True)])
+        if value is None:
+            return None
         known = self._known
-        numbers = [known.get(part[0], -1) for part in parts]
-        texts = [part[2] for part in parts]
-        # float() reads 1_000 and the format does not; one scan of the joined text settles it.
-        if "_" in "".join(texts):
-            return None
-        try:
-            value = np.array([*map(float, texts)], np.float64)
-        except ValueError:
-            return None
+        numbers = [known.get(stem, -1) for stem in stems]
         if -1 in numbers:
-            new = [part[0] for part, number in zip(parts, numbers, strict=True) if number < 0]
+            new = [stem for stem, number in zip(stems, numbers, strict=True) if number < 0]
             if not self._learn(new):
                 return None
-            numbers = [known[part[0]] for part in parts]
-        return Page(Reading(self._table, np.array(numbers, np.int32), value))
+            numbers = [known[stem] for stem in stems]
+        return Reading(self._table, np.array(numbers, np.int32), value)
 
-    def _learn(self, heads: Iterable[str]) -> bool:
-        """Number new series by what stands before their values; false, and none of them, when one
-        has escapes, odd spaces, a time or an exemplar."""
+    def _learn(self, stems: Iterable[str]) -> bool:
+        """Number new series by what stands before their values, the space included; false, and none
+        of them, when one has escapes, odd spaces, a time or an exemplar."""
         new: dict[str, None] = {}
         names: set[str] = set()
-        for head in heads:
-            name, brace, block = head.partition("{")
+        for stem in stems:
+            name, brace, block = stem[:-1].partition("{")
             if name not in names:
                 if not (name.isascii() and name.replace(":", "_").isidentifier()):
                     return False
@@ -137,7 +187,7 @@ class Exposition:
             if brace and _labels_of(block) is None:
                 return False
             # Replicas write the same lines: thousands of targets then share one copy.
-            new[sys.intern(head)] = None
+            new[sys.intern(stem)] = None
         self._known.update(zip(new, self._table.extend(new), strict=True))
         self._known_chars += sum(map(len, new))
         return True
@@ -177,10 +227,10 @@ class Exposition:
 
     def _line(self, line: str) -> tuple[int, float, float | None]:
         """Series number, value, own time in Unix seconds. Raises BadInput."""
-        head, _, tail = line.rpartition(" ")
-        value = _value(tail)
-        if value is not None and (head in self._known or self._learn([head])):
-            return self._known[head], value, None
+        end = line.rfind(" ") + 1
+        stem, value = line[:end], _value(line[end:])
+        if value is not None and (stem in self._known or self._learn([stem])):
+            return self._known[stem], value, None
         match = _LINE.fullmatch(line)
         if match is None:
             return self._line_by_peer(line)
@@ -219,9 +269,20 @@ class Exposition:
         return number
 
 
-def _series_of(head: str) -> Series:
+def _values(texts: list[str]) -> NDArray[np.float64] | None:
+    """The numbers that texts are; None when one is not plain."""
+    # float() reads 1_000 and the format does not; one scan of the joined text settles it.
+    if "_" in "".join(texts):
+        return None
+    try:
+        return np.array([*map(float, texts)], np.float64)
+    except ValueError:
+        return None
+
+
+def _series_of(stem: str) -> Series:
     """The series of a plain line by what stands before its value."""
-    name, brace, block = head.partition("{")
+    name, brace, block = stem[:-1].partition("{")
     return Series(name, (_labels_of(block) or _NO_LABELS) if brace else _NO_LABELS)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from collectors.batches import merge_batches
+from collectors.batches import Joiner
 from collectors.declared import Declarations, family_of
 from collectors.exposition import Exposition, Page
 from collectors.fetch import Fetched, Outcome, Refusal
@@ -32,6 +32,8 @@ from fleetmend.signals.catalogue import Catalogue
 
 _OWN = {"engine": "engine.scrape_", "node": "node.scrape_", "gpu": "node.gpu_scrape_"}
 """What the figures of a scrape itself are called: this, then `up`, `time`, `age`, `unchanged`."""
+_WELL = 6
+"""How many times more seldom is told that all is well as before: thousands of targets say so."""
 _SILENT = frozenset(
     {
         Outcome.REFUSED,
@@ -147,6 +149,7 @@ class Target:
             stale_after_s=limits.stale_after_s,
         )
         self._declarations = Declarations()
+        self._joiner = Joiner()
         self.text_bytes = 0
         """Size of the page that was read last, unpacked."""
         self._failures = 0
@@ -188,7 +191,7 @@ class Target:
             at_s=at_s,
             node=self.settings.node or self.settings.engine,
             outcome=outcome,
-            batch=own if seen is None else merge_batches([seen.batch, own]),
+            batch=own if seen is None else self._joiner.join(seen.batch, own),
             changes=() if seen is None else seen.changes,
             event=self._event(fetched, page, seen, doubts=doubts, at_s=at_s, late_s=late_s),
             letters=self._letters(page, at_s),
@@ -252,7 +255,8 @@ class Target:
         refused = {} if seen is None else seen.dropped.refused
         word = f"{fetched.word} {' '.join(refused)} {_few(doubts.other_unit)}"
         same = word == self._last_word and not gone and not bad and not doubts.retyped
-        if same and at_s - self._last_event_s < self._limits.scrape_event_s:
+        well = _WELL if fetched.outcome is Outcome.OK else 1
+        if same and at_s - self._last_event_s < well * self._limits.scrape_event_s:
             return None
         self._last_word, self._last_event_s = word, at_s
         source = f"collector/prometheus/{self.settings.url}"
@@ -298,9 +302,10 @@ class Target:
         before, self._last = self._last, page.reading
         if before is None or before.table is not page.reading.table:
             return 0
-        if np.array_equal(before.series, page.reading.series):
+        series = page.reading.series
+        if before.series is series or np.array_equal(before.series, series):
             return 0
-        return len(np.setdiff1d(before.series, page.reading.series))
+        return len(np.setdiff1d(before.series, series))
 
     def _letters(self, page: Page | None, at_s: float) -> tuple[DeadLetter, ...]:
         """The lines that nobody could read, once for as long as they stay the same."""

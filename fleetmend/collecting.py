@@ -49,11 +49,12 @@ def collectors_of(
     loads = Loads()
     if collectors.targets:
         name = shard_name("prometheus", collectors)
+        # What it tells beside samples is that scrapes went well: thousands of times a minute.
+        told = sink(name, urgent=False)
         scraper = PrometheusCollector(
             collectors,
             cluster=cluster,
-            # What it tells beside samples is that scrapes went well: thousands of times a minute.
-            sink=LoadTap(sink(name, urgent=False), loads),
+            sink=LoadTap(told, loads) if collectors.probe.replicas else told,
             clock=clock,
             dead_letters=dead_letters,
             resolve=fleet.resolve,

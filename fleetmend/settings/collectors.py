@@ -141,8 +141,8 @@ class CollectorsSettings(Section):
     """Longest pause between tries of a target that refuses. 5: it must be heard soon when it is
     back."""
     scrape_event_s: float = Field(default=10.0, ge=0)
-    """Seconds between scrape events of a target with which all is as it was; anything new is told
-    at once. 0: one for every scrape."""
+    """Seconds between scrape events of a target with which all is as it was, six times as long
+    where all is well; anything new is told at once. 0: one for every scrape."""
     kernel_logs: tuple[KernelLogSettings, ...] = ()
     """Kernel logs that are followed."""
     engine_logs: tuple[EngineLogSettings, ...] = ()

@@ -119,7 +119,7 @@ def test_growth_begins_anew_where_a_metric_is_another_type_than_before() -> None
 
 
 def test_a_metric_in_another_unit_is_left_out_until_it_is_what_it_was() -> None:
-    pages = Pages()
+    pages = Pages(scrape_event_s=0)
     page = "# UNIT vllm:num_requests_running {0}\nvllm:num_requests_running 5\n"
     rest = "vllm:num_requests_waiting 1\n"
     assert values(pages.read(page.format("requests") + rest))["engine.requests_running"] == 5

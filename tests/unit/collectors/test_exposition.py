@@ -209,3 +209,34 @@ def test_what_looks_like_a_line_is_read_or_refused_as_prometheus_client_does(
     except PEER_ERRORS:
         expected = []
     assert_same(rows_of(Exposition().parse(line)), expected)
+
+
+LINES = st.sampled_from(
+    [
+        "a 1",
+        "a  2",
+        "a\t3",
+        "a4",
+        "a 5 1795397018376",
+        "a 1_0",
+        "ab 6",
+        'a{x="y"} 7',
+        'a{x="z"} 8 # {trace="t"} 1',
+        "a NaN",
+        "# TYPE a gauge",
+        "# TYPE a counter",
+        "",
+    ]
+)
+PAGES_OF_LINES = st.lists(st.lists(LINES, max_size=6).map("\n".join), min_size=2, max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PAGES_OF_LINES)
+def test_what_was_read_before_changes_nothing_of_what_is_read(pages: list[str]) -> None:
+    """A page laid out like the one before takes a shorter way."""
+    parser = Exposition()
+    for text in [page for page in pages for _ in range(2)]:
+        seen, fresh = parser.parse(text), Exposition().parse(text)
+        assert_same(rows_of(seen), rows_of(fresh))
+        assert (seen.bad, seen.declared) == (fresh.bad, fresh.declared)

@@ -175,8 +175,14 @@ def test_events_tell_what_is_new_at_once_and_what_is_old_seldom() -> None:
     rig.answer = fails(Outcome.STATUS, 503)
     rig.run_for(3)
     rig.answer = page()
-    rig.run_for(11)
-    assert rig.outcomes == ["ok", "http_503", "ok", "ok"]
+    rig.run_for(58)
+    assert rig.outcomes == ["ok", "http_503", "ok"]
+    rig.run_for(4)
+    rig.answer = fails(Outcome.STATUS, 503)
+    rig.run_for(5)
+    assert rig.outcomes == ["ok", "http_503", "ok", "ok", "http_503"]
+    rig.run_for(6)
+    assert rig.outcomes[5:] == ["http_503"]
 
 
 def test_series_that_vanish_are_counted_and_not_judged() -> None:
