@@ -45,9 +45,11 @@ class GoldenSettings(Section):
     confirm_s: float = Field(default=10.0, ge=0.05, le=3600)
     """Seconds until a prompt that missed is asked again."""
     tolerance: float = Field(default=0.1, gt=0, le=10)
-    """Largest distance in nats of a log-probability from its reference that is no miss. 0.1: bf16
-    sums taken in another order differ by hundredths; measure `engine.golden_distance` of a healthy
-    fleet before you trust it."""
+    """Largest distance in nats of a log-probability from its reference that is no miss. 0.1: an
+    engine that is alone repeats itself to the last digit; beside other requests its bf16 sums are
+    taken in another order, and moved by 0.053 at most (vLLM on a CPU, a model of two layers:
+    `benchmarks/results/engine.json`). Look at `engine.golden_distance` of a healthy fleet before
+    you trust it: deeper models and other kernels differ."""
     learn: int = Field(default=5, ge=2, le=100)
     """Answers in a row that must agree within the tolerance before they become the reference."""
     misses: int = Field(default=3, ge=1, le=20)
