@@ -32,6 +32,7 @@ PARTS = (
     Part("quality", ("-m", "benchmarks.quality")),
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),
     Part("cordon", ("-m", "benchmarks.cordon")),
+    Part("agent", ("-m", "benchmarks.agent")),
     Part("kube_watch", ("-m", "benchmarks.kube_watch")),
     Part("scrape", ("-m", "benchmarks.scrape")),
     Part(

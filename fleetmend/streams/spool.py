@@ -21,21 +21,26 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fleetmend.clock import Clock
 from fleetmend.errors import BadInput, StreamError
 from fleetmend.model.ticks import Mark
-from fleetmend.streams.codec import KIND_HEADER, TIME_HEADER, encode
 from fleetmend.streams.partition import partition_count
-from fleetmend.streams.port import Encoded, Log, Outgoing, RawRecord, TopicPartition
+from fleetmend.streams.port import Log, Outgoing, RawRecord, TopicPartition
 from fleetmend.streams.segments import Amount, Chain, Stored
+from fleetmend.streams.spool_records import (
+    NEVER_S,
+    Kept,
+    is_mark,
+    kept_in,
+    packed,
+    time_of,
+    unpacked,
+)
 from fleetmend.streams.topics import Topic
 
 logger = logging.getLogger(__name__)
 
-Kept = Literal["samples", "events"]
-"""The two chains: what goes first when room is short, and what goes last."""
 _BATCH_RECORDS = 200
 _BATCH_BYTES = 2 * 1024 * 1024
 """Of one append while draining: what a broker takes in well under a second."""
@@ -47,7 +52,6 @@ _COMPANY_S = 0.2
 the broker as much as all of its records. Events go at once, and take along what waits."""
 _AWAY_MARK_S = 5.0
 """Event time between two marks of a producer that are kept while the log is away."""
-_NEVER_S = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class SpooledLog:
             return SpoolFigures(
                 waiting=self._waiting,
                 disk_bytes=sum(chain.size_bytes for chain in chains),
-                oldest_s=_time_of(batch[0].body) if batch else _NEVER_S,
+                oldest_s=time_of(batch[0].body) if batch else NEVER_S,
                 drained=self._drained,
                 dropped=dict(self.dropped),
                 torn_bytes=self.torn_bytes,
@@ -153,7 +157,7 @@ class SpooledLog:
         """Keep the records on disk; `drain` sends them. Raises BadInput, before anything is kept,
         for a payload that could not be read back, StreamError when the disk does not take them
         (then some of them may have been taken)."""
-        bodies = _packed([record for record in records if self._wanted(record)])
+        bodies = packed([record for record in records if self._wanted(record)])
         urgent = any(kept == "events" for kept, _ in bodies)
         with self._lock:
             try:
@@ -296,7 +300,7 @@ class SpooledLog:
         ready = []
         for body in bodies:
             try:
-                ready.append(self._fitted(_unpacked(body)))
+                ready.append(self._fitted(unpacked(body)))
             except BadInput:
                 self.dropped["samples"] += 1
         placed = [record for record in ready if record is not None]
@@ -307,7 +311,7 @@ class SpooledLog:
                 try:
                     log.append([record])
                 except BadInput:
-                    self.dropped[_kept(record)] += 1
+                    self.dropped[kept_in(record)] += 1
 
     def _fitted(self, record: Outgoing) -> Outgoing | None:
         """The record for the partitions that there are: they may be other ones than when it was
@@ -315,7 +319,7 @@ class SpooledLog:
         count = self._counts[record.topic]
         if record.partition is None or record.partition < count:
             return record
-        if _is_mark(record):
+        if is_mark(record):
             return None
         return Outgoing(record.topic, record.key, record.payload, record.partition % count)
 
@@ -360,49 +364,3 @@ class SpooledLog:
         new = self._folder / f"{name}.new"
         new.write_text(text, "utf-8")
         os.replace(new, self._folder / name)
-
-
-def _kept(record: Outgoing) -> Kept:
-    return "samples" if record.topic is Topic.SAMPLES or _is_mark(record) else "events"
-
-
-def _is_mark(record: Outgoing) -> bool:
-    payload = record.payload
-    if isinstance(payload, Encoded):
-        return payload.headers.get(KIND_HEADER) == Mark.__name__
-    return isinstance(payload, Mark)
-
-
-def _packed(records: Sequence[Outgoing]) -> list[tuple[Kept, bytes]]:
-    """Each with its chain. A mark that goes to many partitions is encoded once. Raises BadInput."""
-    bodies: list[tuple[Kept, bytes]] = []
-    last: tuple[object, Encoded] | None = None
-    for record in records:
-        if last is None or record.payload is not last[0]:
-            last = (record.payload, encode(record.payload))
-        headers, value = last[1].headers, last[1].value
-        head = json.dumps([record.topic.value, record.key, record.partition, headers]).encode()
-        bodies.append((_kept(record), len(head).to_bytes(4, "little") + head + value))
-    return bodies
-
-
-def _unpacked(body: bytes) -> Outgoing:
-    """The record as it was appended; its payload stays as it lies there, since it was encoded by
-    `append` and its checksum is right. Raises BadInput."""
-    try:
-        length = int.from_bytes(body[:4], "little")
-        topic, key, partition, headers = json.loads(body[4 : 4 + length])
-        named = {str(name): str(text) for name, text in headers.items()}
-        payload = Encoded(named, body[4 + length :])
-        return Outgoing(Topic(topic), str(key), payload, partition)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BadInput(str(error), where="spool") from error
-
-
-def _time_of(body: bytes) -> float:
-    """The newest event time in a stored record; infinite when it cannot be read."""
-    try:
-        payload = _unpacked(body).payload
-        return float(payload.headers[TIME_HEADER]) if isinstance(payload, Encoded) else _NEVER_S
-    except (BadInput, KeyError, ValueError):
-        return _NEVER_S

@@ -103,10 +103,14 @@ def test_a_kubelet_that_trickles_is_left_at_its_time_too(tmp_path: Path) -> None
 
         trickling = threading.Thread(target=trickle, daemon=True)
         trickling.start()
+        clock = SystemClock()
+        began_s = clock.monotonic_s()
         with pytest.raises(PortError, match="Timeout"):
             client(path, timeout_s=0.5).holders()
+        took_s = clock.monotonic_s() - began_s
         stop.set()
         trickling.join()
+    assert took_s < 3.0
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n\r\n", b"\0" * 64, b""])

@@ -17,7 +17,8 @@ from fleetmend.clock import ManualClock
 from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.signals.catalogue import catalogue
 from fleetmend.streams.segments import Amount
-from fleetmend.streams.spool import Kept, SpoolFigures
+from fleetmend.streams.spool import SpoolFigures
+from fleetmend.streams.spool_records import Kept
 
 NODE = entity_id("c", EntityKind.NODE, "n1")
 DROPPED: Mapping[Kept, int] = {"samples": 7, "events": 1}
