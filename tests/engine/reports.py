@@ -139,7 +139,7 @@ FAULTS: Mapping[str, Fault] = {
         ),
     ),
     "memory_limit": Fault(
-        "memory cgroup at its limit with long prompts in hand: the kernel kills the worker",
+        "memory cgroup made smaller with long prompts in hand, until the kernel kills the worker",
         (
             logged("oom_kill", "kernel log"),
             logged("worker_died"),

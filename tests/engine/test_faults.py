@@ -24,8 +24,8 @@ _LEARN_S = 40.0
 """Seconds of usual load before a fault: by then detection expects what always comes and moves."""
 _LOOK_S = 5.0
 """Seconds that are looked at beyond the last report that must come."""
-_ROOM_BYTES = 1 << 20
-"""What a group may use beyond what it uses already."""
+_STEP_BYTES = 32 << 20
+"""What a group must give back at a time."""
 _SQUEEZE_S = 60.0
 
 Strike = Callable[[], AbstractContextManager[None]]
@@ -120,17 +120,14 @@ def asked(url: str, clients: int, *, prompt: int, tokens: int) -> Iterator[None]
 
 @contextmanager
 def squeezed(group: MemoryGroup, url: str) -> Iterator[None]:
-    """The group may use hardly more than it does, while long prompts need more: the kernel kills
-    a process of it."""
+    """The group may use less and less, until the kernel can give back nothing more and kills a
+    process of it. Long prompts keep everything in use."""
     clock = SystemClock()
     more = Clients(url, 8, prompt=1900, tokens=64)
     deadline_s = clock.monotonic_s() + _SQUEEZE_S
-    allowed = group.used() + _ROOM_BYTES
     while not group.kills():
-        # Never more again: what grows slowly would always find room.
-        allowed = min(allowed, group.used() + _ROOM_BYTES)
-        with suppress(OSError):  # what is in use cannot be given back
-            group.limit(allowed)
+        with suppress(OSError):  # so much cannot be given back; the last limit holds
+            group.limit(group.used() - _STEP_BYTES)
         assert clock.monotonic_s() < deadline_s, f"nobody was killed at {group.used()} bytes"
         clock.sleep(0.1)
     yield
