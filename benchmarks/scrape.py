@@ -282,7 +282,7 @@ def _collector(document: dict[str, Any], begin_s: float, end_s: float) -> dict[s
     """What one collector process used between two moments, as shares of a core."""
     looks = [look for look in document["looks"] if begin_s <= look["at_s"] <= end_s]
     first, last = looks[0], looks[-1]
-    took_s = last["at_s"] - first["at_s"]
+    took_s = float(last["at_s"] - first["at_s"])
 
     def share(name: str, key: str) -> float:
         return round(float(last[key].get(name, 0.0) - first[key].get(name, 0.0)) / took_s, 4)

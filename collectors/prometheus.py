@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -40,6 +41,9 @@ _LARGE_BYTES = 1_048_576
 _WAITING_MAX = 64
 """Pages that wait to be read at most, before scrapes begin late: some tens of milliseconds of
 reading."""
+_YOUNG_MAX = 256
+"""Targets that are asked within a second and have not answered: more would only wait for their turn
+in here. Those that hang for longer do not count, or they would keep others from being asked."""
 _SHARE = 20
 """A target whose page takes long to read rests so many times as long: some that are written to be
 hard to read must not take the time of all others."""
@@ -144,15 +148,24 @@ class PrometheusCollector:
         # A clock set back must not break the promise of the last mark.
         at_s = max(self._clock.now_s(), self._marked_s)
         now_s = self._clock.monotonic_s()
+        young = self._asked_since(at_s - _HOLD_S)
         while self._due and self._due[0][0] <= now_s and self._small < _WAITING_MAX:
+            young += 1
+            if young > _YOUNG_MAX:
+                break
             due_s, index = heapq.heappop(self._due)
             self._fetching[index] = at_s, due_s, now_s - due_s
             of = self._targets[index].settings
             future = self._fetcher.begin(of.url, of.timeout_s, of.ca_file)
             future.add_done_callback(partial(self._note_fetched, index))
         self._mark(at_s)
-        blocked = self._small >= _WAITING_MAX
+        blocked = self._small >= _WAITING_MAX or young > _YOUNG_MAX
         return _NAP_S if blocked or not self._due else max(0.0, self._due[0][0] - now_s)
+
+    def _asked_since(self, at_s: float) -> int:
+        """Targets that were asked after `at_s` and have not answered."""
+        newest = (begun_s for begun_s, _, _ in reversed(self._fetching.values()))
+        return sum(1 for _ in takewhile(lambda begun_s: begun_s > at_s, newest))
 
     def _note_fetched(self, index: int, future: Future[Fetched]) -> None:
         self._fetched.put((index, future))

@@ -181,7 +181,7 @@ def test_events_tell_what_is_new_at_once_and_what_is_old_seldom() -> None:
     rig.answer = fails(Outcome.STATUS, 503)
     rig.run_for(5)
     assert rig.outcomes == ["ok", "http_503", "ok", "ok", "http_503"]
-    rig.run_for(6)
+    rig.run_for(8)
     assert rig.outcomes[5:] == ["http_503"]
 
 
@@ -419,6 +419,16 @@ def test_where_reading_falls_behind_scrapes_begin_late_and_say_so() -> None:
     assert len(set(rig.pages.asked)) == 1000
     late_s = [float(event.data["late_s"]) for event in rig.sink.events]
     assert max(late_s) > 5.0
+
+
+def test_targets_that_hang_keep_nobody_from_being_asked() -> None:
+    """So many may be asked at once; who has hung for a second is not of them."""
+    rig = fleet(2000)
+    rig.pages.held = True
+    rig.run_for(2)
+    assert 250 < len(rig.pages.asked) < 600
+    rig.run_for(8)
+    assert len(rig.pages.asked) > 1500
 
 
 def test_small_pages_do_not_stand_in_line_behind_large_ones() -> None:
