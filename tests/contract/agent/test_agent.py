@@ -96,7 +96,8 @@ def library(standin: Any, standin_path: Path) -> NvmlLibrary:
 def test_samples_marks_and_one_event_for_one_xid_reach_the_log(
     tmp_path: Path, library: NvmlLibrary, standin: Any
 ) -> None:
-    with running(settings(tmp_path), library) as parts:
+    # All that is there is waited for, however busy this machine is.
+    with running(settings(tmp_path, agent__xid_hold_s=5.0), library) as parts:
 
         def events(kind: EventType) -> list[Event]:
             told = payloads(parts.spool, Topic.EVENTS)
