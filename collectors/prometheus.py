@@ -41,7 +41,7 @@ _LARGE_BYTES = 1_048_576
 _WAITING_MAX = 64
 """Pages that wait to be read at most, before scrapes begin late: some tens of milliseconds of
 reading."""
-_YOUNG_MAX = 256
+_YOUNG_MAX = 128
 """Targets that are asked within a second and have not answered: more would only wait for their turn
 in here. Those that hang for longer do not count, or they would keep others from being asked."""
 _SHARE = 20
