@@ -24,8 +24,8 @@ _LEARN_S = 40.0
 """Seconds of usual load before a fault: by then detection expects what always comes and moves."""
 _LOOK_S = 5.0
 """Seconds that are looked at beyond the last report that must come."""
-_STEP_BYTES = 32 << 20
-"""What a group must give back at a time."""
+_ROOM_BYTES = 256 << 10
+"""What a group may use beyond what it uses already."""
 _SQUEEZE_S = 60.0
 
 Strike = Callable[[], AbstractContextManager[None]]
@@ -120,14 +120,18 @@ def asked(url: str, clients: int, *, prompt: int, tokens: int) -> Iterator[None]
 
 @contextmanager
 def squeezed(group: MemoryGroup, url: str) -> Iterator[None]:
-    """The group may use less and less, until the kernel can give back nothing more and kills a
-    process of it. Long prompts keep everything in use."""
+    """The group may use hardly more than it does before the first long prompts come: the kernel
+    kills a process of it."""
     clock = SystemClock()
-    more = Clients(url, 8, prompt=1900, tokens=64)
+    allowed = group.used() + _ROOM_BYTES
+    group.limit(allowed)
+    more = Clients(url, 48, prompt=1900, tokens=64)
     deadline_s = clock.monotonic_s() + _SQUEEZE_S
     while not group.kills():
-        with suppress(OSError):  # so much cannot be given back; the last limit holds
-            group.limit(group.used() - _STEP_BYTES)
+        # Never more again: what grows slowly would always find room.
+        allowed = min(allowed, group.used() + _ROOM_BYTES)
+        with suppress(OSError):  # what is in use by now cannot be given back
+            group.limit(allowed)
         assert clock.monotonic_s() < deadline_s, f"nobody was killed at {group.used()} bytes"
         clock.sleep(0.1)
     yield
@@ -189,6 +193,6 @@ def test_a_memory_limit_is_told_by_the_kernel(kept: Kept, tmp_path: Path) -> Non
         with doomed(kept, tmp_path, group=group.path) as scene:
             url = scene.engine.url
             strike: Strike = lambda: squeezed(group, url)  # noqa: E731
-            scene.play("memory_limit", strike, clients=4, kernel=True).end()
+            scene.play("memory_limit", strike, clients=4, learn_s=20, kernel=True).end()
     finally:
         group.close()
