@@ -139,7 +139,7 @@ FAULTS: Mapping[str, Fault] = {
         ),
     ),
     "memory_limit": Fault(
-        "memory cgroup without room as long prompts come: the kernel kills the worker",
+        "memory cgroup without room as a huge request comes: the kernel kills the worker",
         (
             logged("oom_kill", "kernel log"),
             logged("worker_died"),
