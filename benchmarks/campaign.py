@@ -34,7 +34,7 @@ PARTS = (
     Part("cordon", ("-m", "benchmarks.cordon")),
     Part("agent", ("-m", "benchmarks.agent")),
     Part("kube_watch", ("-m", "benchmarks.kube_watch")),
-    Part("scrape", ("-m", "benchmarks.scrape")),
+    Part("scrape", ("-m", "benchmarks.scrape", "--engine", "kafka", "--shards", "2")),
     Part(
         "engine",
         ("-m", "pytest", "-q", "tests/engine"),
