@@ -29,6 +29,13 @@ class Part:
 PARTS = (
     Part("exposition", ("-m", "benchmarks.exposition")),
     Part("streams", ("-m", "benchmarks.streams")),
+    Part("otlp", ("-m", "benchmarks.otlp")),
+    Part("fuzz", ("-m", "benchmarks.fuzz")),
+    Part(
+        "otel",
+        ("-m", "pytest", "-q", "-m", "otel", "tests/real/otel"),
+        {"FLEETMEND_OTEL_RECORD": str(RESULTS / "otel.json")},
+    ),
     Part("quality", ("-m", "benchmarks.quality")),
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),
     Part("cordon", ("-m", "benchmarks.cordon")),

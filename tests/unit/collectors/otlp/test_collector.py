@@ -32,6 +32,9 @@ class FakeIntake:
     def logs(self, sender: str, body: bytes) -> Taken:
         return self._take("logs", sender, body)
 
+    def feedback(self, sender: str, body: bytes) -> Taken:
+        return self._take("feedback", sender, body)
+
     def _take(self, what: str, sender: str, body: bytes) -> Taken:
         if body.startswith(b"!"):
             raise BadInput("no message")
