@@ -12,15 +12,12 @@ from tests.engine.reports import FAULTS, missing, said_wrongly
 FILMS = Path(__file__).parents[2] / "data" / "engine"
 
 
-NOT_RECORDED = {"memory_limit"}
-
-
 def test_every_fault_has_its_film() -> None:
     found = {path.name.partition(".")[0] for path in FILMS.glob("*.jsonl.xz")}
-    assert found == set(FAULTS) - NOT_RECORDED
+    assert found == set(FAULTS)
 
 
-@pytest.mark.parametrize("name", sorted(set(FAULTS) - NOT_RECORDED))
+@pytest.mark.parametrize("name", FAULTS)
 def test_what_was_reported_of_a_real_fault_is_reported_of_its_film(
     name: str, tmp_path: Path
 ) -> None:
