@@ -3,6 +3,8 @@
 Lines are hostile text: they are cut, shown and never interpreted; only the signature's name counts.
 """
 
+import re
+
 from pydantic import TypeAdapter
 
 from detection.base import Opinion
@@ -18,16 +20,9 @@ from fleetmend.streams.stage import Json, State
 _LINE_MAX = 160
 _SWITCH_S = 180.0
 _PROBE_S = 10.0
-_BAD_WHEN_TRUE = (
-    "NotReady",
-    "Pressure",
-    "Unavailable",
-    "Missing",
-    "Problem",
-    "Deadlock",
-    "Unhealthy",
-)
-"""Parts of condition types that are bad when true; all others are bad when false."""
+_GOOD_WHEN_TRUE = re.compile(r"(?<!Not)(Ready|Available|Healthy|OK|IsVoter)$")
+"""Ends of condition types that are good when true: `Ready`, a distribution's `EtcdIsVoter`. All
+others name a problem (node-problem-detector's, NVSentinel's) and are bad when true."""
 _SAVED = TypeAdapter(list[tuple[str, str, float, str]])
 
 
@@ -59,7 +54,7 @@ class Reports:
         name = str(event.data.get("condition", ""))[:64]
         status = str(event.data.get("status", ""))
         key = (event.subject, name)
-        bad_status = "True" if any(part in name for part in _BAD_WHEN_TRUE) else "False"
+        bad_status = "False" if _GOOD_WHEN_TRUE.search(name) else "True"
         if not name:
             return
         if status == bad_status or (status == "Unknown" and bad_status == "False"):

@@ -206,7 +206,18 @@ def condition(name: str, status: str, at_s: float) -> Event:
 
 
 @pytest.mark.parametrize(
-    ("name", "bad", "good"), [("Ready", "False", "True"), ("MemoryPressure", "True", "False")]
+    ("name", "bad", "good"),
+    [
+        ("Ready", "False", "True"),
+        ("AcceleratedHardwareReady", "Unknown", "True"),
+        ("EtcdIsVoter", "False", "True"),
+        ("MemoryPressure", "True", "False"),
+        ("NetworkUnavailable", "True", "False"),
+        ("GpuNotReady", "True", "False"),
+        ("ReadonlyFilesystem", "True", "False"),
+        ("FrequentKubeletRestart", "True", "Unknown"),
+        ("GpuXidError", "True", "False"),
+    ],
 )
 def test_a_bad_condition_stands_until_it_is_good_again(name: str, bad: str, good: str) -> None:
     play = Play()
