@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from collectors.nvml.collector import NvmlCollector
 from collectors.nvml.library import NvmlLibrary
 from collectors.nvml.port import Answer, DriverXid, Gpu, NvmlError
-from collectors.nvml.rates import CALLS
+from collectors.nvml.rates import CALLS, Rate
 from collectors.pods import Pods
 from fleetmend.clock import SystemClock
 from fleetmend.model.entities import TopologyChange
@@ -114,6 +114,22 @@ def measure(reader: NvmlLibrary, seconds: int, record: TextIO | None) -> dict[st
     wall_s, cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu
     count = max(1, len(gpus))
     share = cpu_s / wall_s
+    settings = NvmlSettings()
+    every_s = {
+        Rate.FAST: settings.period_s,
+        Rate.PROCESSES: settings.processes_s,
+        Rate.SLOW: settings.slow_s,
+        Rate.DEAR: settings.dear_s,
+        Rate.STATIC: settings.static_s,
+    }
+    rates_us = {
+        rate.value: round(
+            sum(median(measured.cpu_us[name]) for name in CALLS[rate] if measured.cpu_us[name])
+            / period_s,
+            1,
+        )
+        for rate, period_s in every_s.items()
+    }
     reading = sum(sum(times) for times in measured.cpu_us.values()) / 1e6
     return {
         "driver": collector._driver,
@@ -123,6 +139,7 @@ def measure(reader: NvmlLibrary, seconds: int, record: TextIO | None) -> dict[st
         "cpu_share_of_core": round(share, 5),
         "cpu_us_per_gpu_second": round(cpu_s / wall_s / count * 1e6, 1),
         "in_calls_us_per_gpu_second": round(reading / (seconds + 1) / count * 1e6, 1),
+        "by_rate_us_per_gpu_second": rates_us | {"sum": round(sum(rates_us.values()), 1)},
         "rows_per_gpu_second": round(taken.rows / count / (seconds + 1), 1),
         "bytes_per_gpu_second": round(taken.encoded_bytes / count / (seconds + 1), 1),
         "calls": {

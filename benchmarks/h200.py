@@ -27,7 +27,7 @@ from ctypes import CDLL
 from pathlib import Path
 from typing import Any
 
-from benchmarks import h200_counts
+from benchmarks import h200_counts, h200_fields
 from benchmarks.agent_calls import measure
 from benchmarks.cuda_load import Load
 from benchmarks.h200_agent import Libraries, export, start, xids
@@ -118,6 +118,16 @@ class Run:
         load.end()
         return figures
 
+    def fields(self) -> dict[str, Any]:
+        """Each figure of NVML by itself, beside a load."""
+        NvmlLibrary(self._libraries.nvml).start()
+        load = Load(self._cuda)
+        load.begin("burn", 30)
+        costs = h200_fields.measured()
+        load.answer()
+        load.end()
+        return costs
+
     def agent(self) -> dict[str, Any]:
         """The whole agent: its cost beside a load, then faults, then what it told."""
         with tempfile.TemporaryDirectory(prefix="fleetmend-h200-") as name:
@@ -182,6 +192,7 @@ def main() -> None:
         run = Run(given.out, seconds=given.seconds, libraries=libraries)
         run.part("counts", run.counts)
         run.part("calls", run.calls)
+        run.part("fields", run.fields)
         run.part("agent", run.agent)
 
 

@@ -1,8 +1,5 @@
 """The whole agent on a machine of its own, with a log in a file; `benchmarks.h200` starts it, and
-reads afterwards what it told.
-
-    python3 -m benchmarks.h200_agent FOLDER [--nvml PATH] [--libcuda PATH]
-"""
+reads afterwards what it told."""
 
 import argparse
 import json
@@ -30,6 +27,13 @@ from fleetmend.streams.topics import Topic
 
 NODE = "node-0"
 _LOG = "log.db"
+_MAIN = """\
+from fleetmend.cli.agent_memory import before_imports
+before_imports()
+from benchmarks.h200_agent import main
+main()
+"""
+"""As the command line does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def settings(folder: Path, libraries: Libraries) -> Settings:
 
 def start(folder: Path, libraries: Libraries) -> subprocess.Popen[bytes]:
     """The agent as a process; its words go to `agent.log`."""
-    command = [sys.executable, "-m", "benchmarks.h200_agent", str(folder)]
+    command = [sys.executable, "-c", _MAIN, str(folder)]
     command += ["--nvml", libraries.nvml, "--libcuda", libraries.libcuda]
     with (folder / "agent.log").open("wb") as log:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)

@@ -41,6 +41,7 @@ struct task_struct {
     int exit_code;
     unsigned int __state;
     char comm[16];
+    struct task_struct *group_leader;
     struct signal_struct *signal;
 } __attribute__((preserve_access_index));
 struct task_struct___old { // before 5.14
@@ -602,6 +603,13 @@ SEC("uprobe") int BPF_KPROBE(on_destroy, u64 address)
 
 // The kernel.
 
+// A thread that names itself is not its process: who goes last may be any of them.
+static __always_inline void name_process(struct record *r, struct task_struct *task)
+{
+    struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+    bpf_probe_read_kernel_str(r->name, sizeof(r->name), &leader->comm);
+}
+
 static __always_inline struct record *reserve(u32 kind)
 {
     struct record *r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
@@ -623,7 +631,7 @@ SEC("tp_btf/mark_victim") int BPF_PROG(on_oom_task, struct task_struct *task) //
     if (!r)
         return 0;
     r->pid = pid;
-    bpf_probe_read_kernel_str(r->name, sizeof(r->name), task->comm);
+    name_process(r, task);
     bpf_ringbuf_submit(r, 0);
     return 0;
 }
@@ -656,7 +664,7 @@ SEC("raw_tp/sched_process_exit") int on_exit(struct bpf_raw_tracepoint_args *ctx
     int code = BPF_CORE_READ(task, signal, group_exit_code);
     r->pid = pid;
     r->code = code ? code : BPF_CORE_READ(task, exit_code);
-    bpf_probe_read_kernel_str(r->name, sizeof(r->name), &task->comm);
+    name_process(r, task);
     bpf_ringbuf_submit(r, 0);
     bpf_map_delete_elem(&tracked, &pid);
     return 0;

@@ -142,6 +142,9 @@ CALLS: dict[str, Callable[[Any], Answer]] = {
     ),
     "performance_state": lambda b: _rows(PSTATE=pynvml.nvmlDeviceGetPerformanceState(b)),
     "slow_fields": lambda b: _fields(b, rates.SLOW_FIELDS),
+    "energy": lambda b: _fields(b, rates.ENERGY_FIELDS),
+    "throttle_times": lambda b: _fields(b, rates.THROTTLE_FIELDS),
+    "pcie_errors": lambda b: _fields(b, rates.PCIE_ERROR_FIELDS),
     "link_totals": lambda b: _fields(b, [(f, rates.ALL_LINKS) for f in rates.LINK_TOTALS]),
     "link_errors": _link_errors,
     "pcie_link": lambda b: _rows(

@@ -7,6 +7,7 @@ and touches no other; a node without a driver or without a GPU says so and is lo
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from collectors.announce import observed
 from collectors.batches import merge_batches
@@ -160,6 +161,7 @@ class NvmlCollector:
                 Rate.FAST: settings.period_s,
                 Rate.PROCESSES: settings.processes_s,
                 Rate.SLOW: settings.slow_s,
+                Rate.DEAR: settings.dear_s,
                 Rate.STATIC: settings.static_s,
             }
             return GpuRounds(gpu, periods_s=periods_s)
@@ -168,18 +170,18 @@ class NvmlCollector:
 
     def _read(self, at_s: float, now_s: float) -> None:
         seen: list[tuple[Gpu, Round]] = []
-        for uuid, rounds in self._gpus.items():
-            failure: NvmlFailure | None = None
-            failed: dict[str, NvmlFailure] = {}
-            unknown: tuple[str, ...] = ()
-            try:
-                got = self._watch.call(uuid, lambda r=rounds: r.round(self._reader, now_s))  # type: ignore[misc]
-                seen.append((rounds.gpu, got))
-                failure, failed, unknown = got.fatal, dict(got.failed), got.unknown
-            except NvmlError as error:
-                failure = error.failure
+        rounds_of = {
+            uuid: partial(rounds.round, self._reader, now_s) for uuid, rounds in self._gpus.items()
+        }
+        for uuid, got in self._watch.each(rounds_of).items():
+            failure: NvmlFailure | None
+            if isinstance(got, NvmlError):
+                failure, failed = got.failure, {}
+            else:
+                seen.append((self._gpus[uuid].gpu, got))
+                failure, failed = got.fatal, dict(got.failed)
             self.calls_failed += len(failed) + (failure is not None)
-            for event in self._reports.gpu(uuid, failure, failed, unknown, at_s):
+            for event in self._reports.gpu(uuid, failure, failed, self._gpus[uuid].lacking, at_s):
                 self._sink.event(event)
         observation = self._normaliser.observe(self._readings.reading(seen, self._driver), at_s)
         for change in observation.changes:

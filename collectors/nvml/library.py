@@ -5,16 +5,15 @@ binding's errors become NvmlError here. Nothing judges, nothing waits: whoever c
 """
 
 from collections.abc import Sequence
-from ctypes import CDLL, RTLD_GLOBAL, sizeof
+from ctypes import CDLL, RTLD_GLOBAL
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pynvml
 
-from collectors.nvml import rates
-from collectors.nvml.calls import CALLS, FAILURES, MIB, TEXT_MAX, asked, text_of
+from collectors.nvml.calls import CALLS, MIB, TEXT_MAX, asked, text_of
+from collectors.nvml.gpm import GpmSamples
 from collectors.nvml.port import (
     Answer,
     DriverXid,
@@ -28,25 +27,8 @@ from collectors.nvml.port import (
 _ATTACH_NO_GPUS = 1
 """NVML_INIT_FLAG_NO_GPUS: a node whose GPU is lost must still be told of."""
 
-_METRIC = np.dtype(
-    {
-        "names": ["code", "value"],
-        "formats": ["<i4", "<f8"],
-        "offsets": [4, 8],
-        "itemsize": sizeof(pynvml.c_nvmlGpmMetric_t),
-    }
-)
-"""nvmlGpmMetric_t."""
-_GPM_NAMES = {metric: f"nvml.gpm.{metric}" for metric in rates.GPM_METRICS}
-
-
-@dataclass(slots=True)
-class _Sampled:
-    """GPM works between two samples of one GPU or instance; the two take turns."""
-
-    older: Any
-    newer: Any
-    filled: int = 0
+_GPM = {"gpm": False, "gpm_dear": True}
+"""Calls that lie between two samples, and whether they are about the dear metrics."""
 
 
 @dataclass(slots=True)
@@ -56,7 +38,7 @@ class _Handles:
     board: Any
     instances: dict[int, Any] = field(default_factory=dict)
     """MIG instances by number."""
-    gpm: dict[int | None, _Sampled] = field(default_factory=dict)
+    gpm: dict[int | None, GpmSamples] = field(default_factory=dict)
 
 
 class NvmlLibrary:
@@ -68,13 +50,6 @@ class NvmlLibrary:
         self._loaded: CDLL | None = None
         self._handles: dict[str, _Handles] = {}
         self._events: Any = None
-        self._metrics = pynvml.c_nvmlGpmMetricsGet_t()
-        self._metrics.version = pynvml.NVML_GPM_METRICS_GET_VERSION
-        self._metrics.numMetrics = len(rates.GPM_METRICS)
-        for place, metric in enumerate(rates.GPM_METRICS):
-            self._metrics.metrics[place].metricId = metric
-        self._told = np.frombuffer(self._metrics.metrics, _METRIC, len(rates.GPM_METRICS))
-        """What the driver fills in, as columns."""
 
     def start(self) -> str:
         """Load library and driver. Raises NvmlError with the reason why there is none."""
@@ -154,50 +129,30 @@ class NvmlLibrary:
     def call(self, gpu: Gpu, name: str) -> Answer:
         """One call for one GPU. Raises NvmlError."""
         handles = self._handles[gpu.uuid]
-        if name == "gpm":
-            return self._gpm(handles)
+        if name in _GPM:
+            return self._gpm(handles, dear=_GPM[name])
         if name == "memory":
             return _memory(handles)
         board = handles.board
         answer: Answer = asked(name, lambda: CALLS[name](board))
         return answer
 
-    def _gpm(self, handles: _Handles) -> Answer:
-        """What lies between this sample and the one before it, for the board or each instance."""
-        rows: list[Row] = []
-        failed: dict[str, NvmlFailure] = {}
+    def _gpm(self, handles: _Handles, *, dear: bool) -> Answer:
+        """What lies between two samples, for the board or each instance."""
+        answers = []
         for instance in handles.instances or (None,):
-            sampled = handles.gpm.get(instance)
-            if sampled is None:
-                alloc = pynvml.nvmlGpmSampleAlloc
-                sampled = handles.gpm[instance] = _Sampled(asked("gpm", alloc), asked("gpm", alloc))
-            sampled.older, sampled.newer = sampled.newer, sampled.older
-            board, into = handles.board, sampled.newer
-            if instance is None:
-                asked("gpm", partial(pynvml.nvmlGpmSampleGet, board, into))
+            samples = handles.gpm.get(instance)
+            if samples is None:
+                samples = handles.gpm[instance] = GpmSamples(instance)
+            if dear:
+                answers.append(samples.since())
+            elif instance is None:
+                answers.append(samples.sample(partial(pynvml.nvmlGpmSampleGet, handles.board)))
             else:
-                number = int(instance)
-                asked("gpm", partial(pynvml.nvmlGpmMigSampleGet, board, number, into))
-            sampled.filled = min(2, sampled.filled + 1)
-            if sampled.filled == 2:
-                found, missing = self._between(sampled, instance)
-                rows += found
-                failed |= missing
-        return Answer(tuple(rows), failed=failed)
-
-    def _between(
-        self, sampled: _Sampled, instance: int | None
-    ) -> tuple[list[Row], dict[str, NvmlFailure]]:
-        self._metrics.sample1, self._metrics.sample2 = sampled.older, sampled.newer
-        asked("gpm", lambda: pynvml.nvmlGpmMetricsGet(self._metrics))
-        rows, failed = [], {}
-        codes, values = self._told["code"].tolist(), self._told["value"].tolist()
-        for metric, code, value in zip(rates.GPM_METRICS, codes, values, strict=True):
-            if code == pynvml.NVML_SUCCESS:
-                rows.append(Row(_GPM_NAMES[metric], value, instance))
-            else:
-                failed[f"gpm.{metric}"] = FAILURES.get(code, NvmlFailure.FAILED)
-        return rows, failed
+                take = partial(pynvml.nvmlGpmMigSampleGet, handles.board, int(instance))
+                answers.append(samples.sample(take))
+        rows = tuple(row for answer in answers for row in answer.rows)
+        return Answer(rows, failed={k: v for a in answers for k, v in a.failed.items()})
 
     def _subscribe(self, gpus: Sequence[Gpu]) -> None:
         """Ask for Xids of every GPU, and for nothing else: clock events come several times a

@@ -11,7 +11,9 @@ from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness, event_id
 
 _NAMED_MAX = 20
-"""Calls that one event names; all are counted."""
+"""Failed calls that one event names; all are counted."""
+_UNKNOWN_MAX = 100
+"""Calls and parts that a GPU does not have and one event names: more than there are."""
 _TEXT_MAX = 200
 
 
@@ -40,19 +42,20 @@ class NvmlReports:
         unknown: tuple[str, ...],
         at_s: float,
     ) -> list[Event]:
-        """After a round of a GPU."""
+        """After a round of a GPU. `unknown`: all that it does not have, as far as it was asked:
+        each event repeats it, since what is not told would read as known."""
         outcome = "ok" if failure is None else failure.value
         if failure is None and failed:
             outcome = "partial"
+        lacking = " ".join(sorted(unknown)[:_UNKNOWN_MAX])
         names = " ".join(f"{call}={why.value}" for call, why in [*failed.items()][:_NAMED_MAX])
         data: dict[str, str | int | float | bool] = {
             "calls_failed": len(failed),
             "calls": names,
-            "calls_unknown": " ".join(unknown[:_NAMED_MAX]),
+            "calls_unknown": lacking,
         }
-        if unknown:  # news whatever was told before
-            self._last.pop(f"nvml/{uuid}", None)
-        events = self._told(f"nvml/{uuid}", outcome, f"{outcome} {names}", data, at_s)
+        word = f"{outcome} {names} {lacking}"
+        events = self._told(f"nvml/{uuid}", outcome, word, data, at_s)
         if failure is not NvmlFailure.GPU_IS_LOST:
             self._lost.discard(uuid)
         elif uuid not in self._lost:

@@ -2,9 +2,9 @@
 
 import importlib
 import importlib.util
-import os
 import sys
 
+from fleetmend.cli.agent_memory import before_imports
 from fleetmend.cli.app import Exit, run, say
 
 COMMANDS = (
@@ -29,8 +29,7 @@ def main() -> None:
     must be up again soon after it was killed."""
     asked = [name for name in COMMANDS if sys.argv[1:2] == [name]]
     if asked == ["agent"]:
-        # numpy's linear algebra would start a thread for each core, and an agent has no use for it.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        before_imports()
     for name in asked or COMMANDS:
         try:
             importlib.import_module(f"fleetmend.cli.{name}")

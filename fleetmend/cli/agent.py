@@ -46,11 +46,13 @@ from fleetmend.streams.producer import Producer
 from fleetmend.streams.spool import SpooledLog
 
 MARK_S = 1.0
-"""Seconds between two marks: ticks are of a second."""
-_MARK_AGAIN_S = 2.0
-"""Seconds after which a promise is repeated that has not moved: a producer that is not heard for
-`ticks.idle_after_s` is not waited for. A mark goes to each partition, so one that says nothing new
-is left out where it can be."""
+"""Seconds between two looks at what is promised: ticks are of a second."""
+_MARK_LEAP_S = 2.0
+"""A promise that moved by as much goes at once: samples that were gathered have gone with it."""
+_MARK_AGAIN_S = 2.5
+"""Seconds after which it goes whatever it says: a producer that is not heard for
+`ticks.idle_after_s` is not waited for. A mark goes to each partition and wakes everything between
+here and the log, so one that says little new is left out where it can be."""
 _STOP_S = 3.0
 """Seconds that each service has to end. A spool that just asks a broker that is away needs longer,
 and is not waited for: what it holds lies on disk."""
@@ -183,13 +185,15 @@ def make(
 
 def mark(producer: Producer, promises: Promises, clock: Clock, stop: threading.Event) -> None:
     """Put what all sources promise into the log, with the samples that it is about, until `stop` is
-    set: when it moves, looked at once a second."""
+    set; looked at once a second."""
     marked_s = sent_s = float("-inf")
     while not clock.wait(stop, MARK_S):
         kept_s = promises.kept()
         now_s = clock.monotonic_s()
         # A source that comes back takes no promise back.
-        if kept_s is not None and (kept_s > marked_s or now_s - sent_s >= _MARK_AGAIN_S):
+        if kept_s is not None and (
+            kept_s - marked_s >= _MARK_LEAP_S or now_s - sent_s >= _MARK_AGAIN_S
+        ):
             marked_s, sent_s = max(marked_s, kept_s), now_s
             producer.mark(marked_s)
 

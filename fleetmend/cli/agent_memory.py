@@ -1,7 +1,9 @@
-"""Keeping the agent's memory and its pauses small. `fleetmend agent` calls it once it is made."""
+"""Keeping the agent's memory, threads and pauses small: `before_imports` first of all, `stay_small`
+once the agent is made. Called by the command line; imports nothing that is large."""
 
 import ctypes
 import gc
+import os
 
 _ARENA_MAX = -8
 """M_ARENA_MAX of glibc's malloc.h."""
@@ -9,6 +11,17 @@ _ARENAS = 2
 _YOUNG = 10_000
 """Objects made before the youngest are looked at: a round of eight GPUs makes some hundreds that
 last, and none of them in a circle."""
+
+
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+"""Read by numpy's linear algebra, whichever it was built with, when it is loaded."""
+
+
+def before_imports() -> None:
+    """Before numpy is imported: its linear algebra would start a thread for each core, each with
+    memory of its own, and an agent has no use for it. What is set already stays."""
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
 
 
 def stay_small() -> None:

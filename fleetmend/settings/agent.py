@@ -17,11 +17,15 @@ class NvmlSettings(Section):
     library: str = ""
     """File of the library; empty: `libnvidia-ml.so.1`, wherever the loader finds it."""
     period_s: float = Field(default=1.0, ge=0.2, le=60)
-    """Seconds between two reads of utilisation, clocks, power, temperatures, memory and profiling
-    metrics. 1: hangs and throttling show within seconds."""
+    """Seconds between two reads of utilisation, clocks and what holds them down, power,
+    temperatures, memory and profiling metrics. 1: hangs and throttling show within seconds."""
     slow_s: float = Field(default=10.0, ge=1, le=600)
-    """Seconds between two reads of ECC, remapped rows, PCIe and NVLink counters: each is a walk
-    through the driver, and they move rarely."""
+    """Seconds between two reads of ECC, remapped rows, the PCIe link and NVLink counters: they move
+    rarely, and hundreds of microseconds of processor time together are too much each second."""
+    dear_s: float = Field(default=60.0, ge=1, le=3600)
+    """Seconds between two reads of what costs the driver 0.5 to 4 ms each: energy, throttle times,
+    PCIe errors, the engine's share of time. 60: each second they would take 6 % of a core for
+    eight GPUs. All but the last are counters, so nothing between two reads is lost."""
     static_s: float = Field(default=60.0, ge=1, le=3600)
     """Seconds between two reads of what hardly changes: limits, the widest link, spare rows."""
     processes_s: float = Field(default=5.0, ge=1, le=600)

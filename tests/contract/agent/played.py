@@ -25,12 +25,12 @@ Line = Mapping[str, Any]
 MIB = 1_048_576.0
 RAW = {
     "DCGM_FI_DEV_POWER_USAGE": ("fast_fields", "nvml.field.186", 1000.0),
-    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": ("fast_fields", "nvml.field.83", 1.0),
+    "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": ("energy", "nvml.field.83", 1.0),
     "DCGM_FI_DEV_MEMORY_TEMP": ("fast_fields", "nvml.field.82", 1.0),
     "DCGM_FI_DEV_ECC_SBE_VOL_TOTAL": ("slow_fields", "nvml.field.3", 1.0),
     "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL": ("slow_fields", "nvml.field.4", 1.0),
-    "DCGM_FI_DEV_PCIE_REPLAY_COUNTER": ("slow_fields", "nvml.field.94", 1.0),
-    "DCGM_FI_PROF_GR_ENGINE_ACTIVE": ("gpm", "nvml.gpm.1", 100.0),
+    "DCGM_FI_DEV_PCIE_REPLAY_COUNTER": ("pcie_errors", "nvml.field.94", 1.0),
+    "DCGM_FI_PROF_GR_ENGINE_ACTIVE": ("gpm_dear", "nvml.gpm.1", 100.0),
     "DCGM_FI_PROF_SM_ACTIVE": ("gpm", "nvml.gpm.2", 100.0),
     "DCGM_FI_PROF_SM_OCCUPANCY": ("gpm", "nvml.gpm.3", 100.0),
     "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": ("gpm", "nvml.gpm.5", 100.0),

@@ -219,7 +219,9 @@ int nvmlGpmMetricsGet(metrics *m) {
     if (m->version != 1 || m->two->when <= m->one->when) return INVALID;
     for (unsigned i = 0; i < m->many; i++) {
         m->metrics[i].result = m->metrics[i].id == 12 ? NOT_SUPPORTED : OK;
-        m->metrics[i].value = m->metrics[i].id;
+        /* Metric 1 tells how far apart the two are; there are many samples between two of a dear
+         * stretch, and a reader that takes the wrong two is seen. */
+        m->metrics[i].value = m->metrics[i].id == 1 ? m->two->when - m->one->when : m->metrics[i].id;
     }
     return OK;
 }

@@ -44,7 +44,7 @@ EXPECTED = {
     "gpu.memory_used": 10_240 * MIB,
     "gpu.memory_reserved": 600 * MIB,
     "gpu.memory_total": 143_771 * MIB,
-    "gpu.engine_active": 0.01,
+    "gpu.engine_active": 0.01 * 2 * 60,  # the stand-in's samples of both GPUs in a minute
     "gpu.sm_active": 0.02,
     "gpu.sm_occupancy": 0.03,
     "gpu.tensor_active": 0.05,
@@ -73,6 +73,9 @@ EXPECTED = {
     "gpu.temperature_shutdown": 80,
     "gpu.temperature_slowdown": 81,
 }
+
+
+DEAR = ("gpu.engine_active", "gpu.energy", "gpu.throttle_thermal", "gpu.pcie_replays")
 
 
 class Kubelet(Pods):
@@ -131,7 +134,7 @@ def node(standin: CDLL, standin_path: Path, nobody: Pods) -> Iterator[Node]:
 
 
 def test_every_value_arrives_in_its_signal_and_unit(node: Node) -> None:
-    node.seconds(8)
+    node.seconds(65)
 
     seen = node.latest(GPU0)
     assert {name: seen.get(name) for name in EXPECTED} == pytest.approx(EXPECTED)
@@ -141,19 +144,40 @@ def test_every_value_arrives_in_its_signal_and_unit(node: Node) -> None:
     assert own["node.gpus_found"] == 2
 
 
-def test_what_a_gpu_does_not_have_is_told_once_and_is_no_failure(node: Node) -> None:
-    node.seconds(30)
+def test_what_is_cheap_is_read_each_second_and_what_is_dear_each_minute(node: Node) -> None:
+    node.seconds(125)
+
+    signals = ("gpu.clock_event_reasons", "gpu.power", "gpu.sm_active", "gpu.ecc_dbe", *DEAR)
+    moments = {
+        signal: sorted({at_s - START_S for at_s, _ in node.sink.values(signal)})
+        for signal in signals
+    }
+    each_second = [float(second) for second in range(125)]
+    assert moments["gpu.clock_event_reasons"] == moments["gpu.power"] == each_second
+    assert moments["gpu.sm_active"] == each_second[1:]
+    assert moments["gpu.ecc_dbe"] == each_second[::10]
+    assert moments["gpu.engine_active"] == [60.0, 120.0], "over two samples a minute apart"
+    for signal in DEAR[1:]:
+        assert moments[signal] == [0.0, 60.0, 120.0], signal
+
+
+def test_what_a_gpu_does_not_have_is_no_failure_and_is_told_as_often_as_the_rest(
+    node: Node,
+) -> None:
+    """Also after the inventory at which all is asked again, and after a minute of no news."""
+    node.seconds(400)
 
     seen = node.latest(GPU0)
     assert "gpu.fp32_active" not in seen
     assert "gpu.encoder_busy" not in seen
     assert "gpu.pcie_correctable_errors" not in seen
-    unknown = [e.data["calls_unknown"] for e in node.sink.events if e.data.get("calls_unknown")]
-    names = " ".join(map(str, unknown)).split()
-    assert sorted(names) == sorted(2 * ["encoder", "field.173", "gpm.12", "gpu_max_op_temp"]), (
-        "once for each of two GPUs"
-    )
-    assert set(node.outcomes("nvml/GPU-00000000")) == {"ok"}
+    told = [e for e in node.sink.events if e.data.get("target") == "nvml/GPU-00000000"]
+    names = [str(event.data["calls_unknown"]).split() for event in told]
+    lacking = ["encoder", "field.173", "gpm.12", "gpu_max_op_temp"]
+    assert names[0] == ["encoder", "field.173", "gpu_max_op_temp"], "one sample is no stretch yet"
+    assert names[1:] == [lacking] * (len(names) - 1)
+    assert [round(e.time_s - START_S) for e in told] == [0, 1, 61, 121, 181, 241, 301, 361]
+    assert {event.data["outcome"] for event in told} == {"ok"}
     assert node.collector.calls_failed == 0
 
 
@@ -349,4 +373,21 @@ def test_who_hangs_is_left_behind_once() -> None:
     held.set()
     assert watch.hung["a"].wait(5)
     assert watch.call("a", lambda: 8) == 8
+    watch.close()
+
+
+def test_who_hangs_holds_up_none_of_those_that_wait_behind_it() -> None:
+    """All were handed over together; the one in the middle never comes back meanwhile."""
+    held, watch = threading.Event(), Watch(deadline_s=0.2)
+    began_s = SystemClock().monotonic_s()
+    got = watch.each({"a": lambda: 1, "b": lambda: held.wait(30), "c": lambda: 3, "d": lambda: 4})
+    took_s = SystemClock().monotonic_s() - began_s
+
+    hung = got.pop("b")
+    assert isinstance(hung, NvmlError)
+    assert hung.failure is NvmlFailure.HUNG
+    assert got == {"a": 1, "c": 3, "d": 4}
+    assert 0.2 <= took_s < 5
+    assert list(watch.hung) == ["b"]
+    held.set()
     watch.close()

@@ -57,6 +57,14 @@ class Worker:
         self._process.kill()
         self._process.communicate()
 
+    def outlived_by(self, thread: str) -> None:
+        """End it by a thread of that name, which goes last, and wait for that."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(["outlive", thread]) + "\n")
+        self._process.stdin.flush()
+        self._process.wait(timeout=10)
+        self._process.communicate()
+
     def __enter__(self) -> "Worker":
         return self
 

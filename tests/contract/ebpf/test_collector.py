@@ -2,6 +2,7 @@
 
 import queue
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,20 @@ def test_a_process_is_heard_from_its_first_allocation_to_its_end(
     assert (failed.subject, failed.data["bytes"], failed.data["code"]) == (GPU, 1 << 40, 2)
     assert (ended.type, ended.data["signal"]) == (EventType.PROCESS, 9)
     assert str(ended.data["process"]).startswith("python")
+
+
+def test_a_process_that_ended_bears_its_own_name_and_not_its_last_thread_s(
+    collector: EbpfCollector, worker: Worker, sink: ListSink
+) -> None:
+    """As the CUDA driver's threads do: they name themselves, and one of them often goes last."""
+    worker.out("cuMemAlloc_v2", "out", MIB)
+    own = Path(f"/proc/{worker.pid}/comm").read_text().strip()
+    worker.outlived_by("cuda-EvtHandlr")
+    collector.poll()
+
+    (ended,) = told(sink, "exit", worker.pid)
+    assert (ended.data["process"], ended.data["status"]) == (own, 3)
+    assert own.startswith("python")
 
 
 def test_no_event_lies_before_what_was_promised(

@@ -2,15 +2,21 @@
 
 `["cuMemAlloc_v2", "out", 4096]` calls that function with a place for a result and a number, and
 answers `[return code, the results]`. `["thread", ...]` does the same in a thread that nobody waits
-for. Numbers are 64-bit; "out" is a place of eight bytes; "properties" are
+for. `["outlive", name]` ends the main thread while one of that name goes on, which then ends the
+process. Numbers are 64-bit; "out" is a place of eight bytes; "properties" are
 those of cuMemCreate on device 1; "identity" is NCCL's unique id by value.
 """
 
 import ctypes as c
 import json
+import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
+
+SYS_EXIT = 60
+"""exit of one thread, x86-64."""
 
 
 class Identity(c.Structure):
@@ -39,6 +45,15 @@ def say(answer: Any) -> None:
     sys.stdout.flush()
 
 
+def outlive(name: str) -> None:
+    """Name this thread, wait until the main one has ended, end the process."""
+    Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name)
+    main_thread = Path(f"/proc/self/task/{os.getpid()}/stat")
+    while main_thread.read_text().rpartition(")")[2].split()[0] != "Z":
+        os.sched_yield()
+    os._exit(3)
+
+
 def main() -> None:
     libraries = [c.CDLL(path) for path in sys.argv[1:]]
     say("ready")
@@ -47,6 +62,9 @@ def main() -> None:
         answer: Any = None
         if name == "thread":
             threading.Thread(target=call, args=(libraries, *given), daemon=True).start()
+        elif name == "outlive":
+            threading.Thread(target=outlive, args=given, daemon=True).start()
+            c.CDLL(None).syscall(SYS_EXIT, 0)
         else:
             answer = call(libraries, name, *given)
         say(answer)
