@@ -3,6 +3,7 @@
 `fleetmend agent` runs one.
 """
 
+import itertools
 import threading
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from collectors.pods import Pods
 from collectors.sink import Sink
 from collectors.xid_desk import XidDesk
 from fleetmend.cli.agent_figures import own_rows, own_use
+from fleetmend.cli.agent_memory import give_back
 from fleetmend.clock import Clock
 from fleetmend.model.entities import EntityKind, RelationKind, TopologyChange, TopologyOp, entity_id
 from fleetmend.model.events import Event, EventType, event_id
@@ -18,6 +20,8 @@ from fleetmend.settings import Settings
 from fleetmend.streams.spool import SpooledLog, SpoolFigures
 
 HEARTBEAT_S = 10.0
+_GIVE_BACK_BEATS = 30
+"""Beats between two times at which freed memory is given back: five minutes."""
 
 
 class Heartbeat:
@@ -47,7 +51,11 @@ class Heartbeat:
         at_s = clock.now_s()
         for change in self._stated(at_s):
             self._sink.topology(change)
-        while not stop.is_set():
+        for beat in itertools.count():
+            if stop.is_set():
+                return
+            if beat % _GIVE_BACK_BEATS == 1:  # the second time everything has been loaded
+                give_back()
             at_s, spool = max(at_s, clock.now_s()), self._spool.figures()
             node = entity_id(self._settings.cluster, EntityKind.NODE, self._node)
             rows = own_rows(at_s, node, own_use(), spool)
