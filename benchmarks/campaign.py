@@ -37,6 +37,8 @@ PARTS = (
         {"FLEETMEND_OTEL_RECORD": str(RESULTS / "otel.json")},
     ),
     Part("quality", ("-m", "benchmarks.quality")),
+    Part("speed_forest", ("-m", "benchmarks.speed.forest")),
+    Part("speed_detection", ("-m", "benchmarks.speed.detection")),
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),
     Part("cordon", ("-m", "benchmarks.cordon")),
     Part("agent", ("-m", "benchmarks.agent")),

@@ -48,7 +48,7 @@ _SETTLED = 15
 _SHOWN = 4
 _WORTH_SHOWING = 2.0
 _CONFIDENCE = 0.3
-_ARRAYS = ("feature", "threshold", "left", "right", "path")
+_ARRAYS = ("feature", "threshold", "path")
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ steps (Huber), and not at all while a signal deviates. So a late alarm or a burs
 them little, and a tick costs the same few array operations for one entity or ten thousand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,14 @@ class Normal:
         for kind, block in live.items():
             self._disturbance[block.name] = disturbed[kind]
             self._learn(block, clean[kind] & ~disturbed[kind][:, None])
+
+    def forget(self, block: Block, rows: Sequence[int]) -> None:
+        """The past of these rows is not theirs any more: they are learnt anew."""
+        if not rows:
+            return
+        fresh = {"level": np.nan, "scale": 0.0, "z": np.nan, "since": -1}
+        for name, values in self._cells.of(block).items():
+            values[np.asarray(rows)] = fresh.get(name, 0)
 
     def calm(self, block: Block) -> NDArray[np.bool_]:
         """Rows that nothing disturbs, neither in themselves nor in what they run on, (rows,)."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pydantic import TypeAdapter
 
 from detection.activity import Activity
+from detection.aside import Aside
 from detection.base import Detector, Opinion
 from detection.baseline import Baseline
 from detection.coverage import Coverage
@@ -73,6 +74,7 @@ class DetectionStage:
         self._hearing = Hearing()
         self._normal = Normal(settings)
         self._activity = Activity()
+        self._aside = Aside()
         self._coverage = Coverage(settings)
         self._detectors = (self._coverage, *_detectors(settings, self._activity))
         self._fuse = Fuse(settings)
@@ -112,19 +114,27 @@ class DetectionStage:
         engine, gpu = self._windows.block(EntityKind.ENGINE), self._windows.block(EntityKind.GPU)
         derive(engine, gpu, self._links, self._period_s)
         self._hearing.update(blocks, jumped)
-        self._normal.update(blocks, self._links, self._period_s)
         frame = self._frame(tick, jumped, gone)
+        if gpu.shape[0]:
+            self._normal.forget(gpu, self._aside.anew(frame))
+        self._normal.update(blocks, self._links, self._period_s)
         self._activity.update(frame)
         opinions = [
             opinion
             for detector in self._detectors
             for opinion in detector.observe(frame)
-            if not self._coverage.explains(frame, opinion)
+            if not self._coverage.explains(frame, opinion) and not self._lawful(frame, opinion)
         ]
         weighed = self._fuse.weigh(opinions)
         now = Moment(tick.tick, tick.end_s, tick.reached_s)
         findings = [_outgoing(finding) for finding in self._lifecycle.take(weighed, now)]
         return [*findings, *map(_entry, self._coverage.entries(frame))]
+
+    def _lawful(self, frame: Frame, opinion: Opinion) -> bool:
+        """Whether it is the end of something that was told to end, and no finding before."""
+        if self._lifecycle.is_open(opinion.entity, opinion.detector, opinion.key):
+            return False
+        return self._aside.explains(frame, opinion)
 
     def _frame(self, tick: TickInput, jumped: int, gone: Iterable[EntityId]) -> Frame:
         return Frame(
@@ -146,10 +156,13 @@ class DetectionStage:
 
     def _apply_topology(self, tick: TickInput) -> list[EntityId]:
         """Take in changes of the topology, late ones too; returns the entities that have gone."""
-        gone = []
+        gone, heard = [], self._windows.block(EntityKind.GPU).row
         for record in (*tick.late, *tick.records):
             change = record.payload
-            if isinstance(change, TopologyChange) and self._topology.apply(change):
+            if not isinstance(change, TopologyChange):
+                continue
+            self._aside.take(change, self._topology, heard)
+            if self._topology.apply(change):
                 self._version += 1
                 self._nodes.clear()
                 if change.op is TopologyOp.ENTITY_GONE:
@@ -175,6 +188,7 @@ class DetectionStage:
             "hearing": self._hearing.snapshot(),
             "normal": self._normal.snapshot(),
             "activity": self._activity.snapshot(),
+            "aside": self._aside.snapshot(),
             **{f"detector {d.name}": d.snapshot() for d in self._detectors},
         }
         seen: dict[str, Json] = {name: at for name, at in sorted(self._seen.items())}
@@ -192,6 +206,7 @@ class DetectionStage:
         self._hearing.restore(part(state, "hearing"))
         self._normal.restore(part(state, "normal"))
         self._activity.restore(part(state, "activity"))
+        self._aside.restore(part(state, "aside"))
         for detector in self._detectors:
             detector.restore(part(state, f"detector {detector.name}"))
         self._topology.restore(_json(state["topology"]))

@@ -2,7 +2,8 @@
 
 `flatten` takes a fitted forest apart; `Trees.scores` gives what its `score_samples` gives, to 1e-6
 (a test compares), and the arrays can be saved in a snapshot, which an estimator cannot without
-pickle. scikit-learn compares in float32, so do we.
+pickle. scikit-learn compares values in float32 with thresholds in float64; a threshold rounded down
+to float32 parts the same values.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
+from detection.kernels.forest import add_paths
 from detection.robust import Floats
 
 _EULER = 0.5772156649015329
@@ -19,33 +21,25 @@ _EULER = 0.5772156649015329
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """`trees` trees of at most `nodes` nodes, padded; a leaf has feature -1."""
+    """Complete trees of one depth, in the order of a heap: the children of node p are 2p+1 and
+    2p+2. A tree that ends earlier goes on to the left."""
 
     feature: NDArray[np.int32]
-    """(trees, nodes)."""
-    threshold: Floats
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
+    """(trees, 2^depth - 1)."""
+    threshold: NDArray[np.float32]
+    """The same shape: larger values go to the right."""
     path: Floats
-    """At leaves: depth plus the mean depth of the samples that ended there."""
+    """(trees, 2^depth), at leaves: depth plus the mean depth of the samples that ended there."""
     usual: float
     """Mean path length of an unbuilt tree of the sample size: the yardstick."""
 
-    def scores(self, rows: Floats) -> Floats:
-        """How normal each row (rows, features) is: -1 very odd, near 0 quite normal, (rows,)."""
-        values = rows.astype(np.float32)
-        trees = np.arange(len(self.feature))[:, None]
-        here = np.zeros((len(self.feature), len(values)), np.int64)
-        inside = self.feature[trees, here] >= 0
-        across = np.arange(len(values))[None, :]
-        while inside.any():
-            feature = np.maximum(self.feature[trees, here], 0)
-            goes_left = values[across, feature] <= self.threshold[trees, here]
-            step = np.where(goes_left, self.left[trees, here], self.right[trees, here])
-            here = np.where(inside, step, here)
-            inside = self.feature[trees, here] >= 0
-        depth = self.path[trees, here].mean(axis=0)
-        scores: Floats = -np.power(2.0, -depth / self.usual)
+    def scores(self, rows: NDArray[np.floating[Any]]) -> Floats:
+        """How normal each row (rows, features), without NaN, is: -1 very odd, near 0 quite normal,
+        (rows,)."""
+        total = np.empty(len(rows))
+        values = np.ascontiguousarray(rows, np.float32)
+        add_paths(values, self.feature, self.threshold, self.path, total)
+        scores: Floats = -np.power(2.0, -total / (len(self.feature) * self.usual))
         return scores
 
 
@@ -59,25 +53,34 @@ def fit(rows: Floats, *, trees: int, samples: int, seed: int) -> Trees:
 
 
 def flatten(forest: Any) -> Trees:
-    """The arrays of a fitted IsolationForest that sees all features in each tree."""
+    """The arrays of a fitted IsolationForest."""
     built = [estimator.tree_ for estimator in forest.estimators_]
-    nodes = max(tree.node_count for tree in built)
-    shape = (len(built), nodes)
-    feature = np.full(shape, -1, np.int32)
-    threshold = np.zeros(shape)
-    left, right = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    path = np.zeros(shape)
+    depth = max(tree.max_depth for tree in built)
+    shape = (len(built), 2**depth - 1)
+    feature, threshold = np.zeros(shape, np.int32), np.full(shape, np.inf, np.float32)
+    path = np.zeros((len(built), 2**depth))
     for number, tree in enumerate(built):
-        count = tree.node_count
-        leaf = tree.children_left < 0
-        feature[number, :count] = np.where(leaf, -1, tree.feature)
-        threshold[number, :count] = tree.threshold
-        left[number, :count] = np.maximum(tree.children_left, 0)
-        right[number, :count] = np.maximum(tree.children_right, 0)
-        ends = _depths(tree) + mean_path(tree.n_node_samples)
-        path[number, :count] = np.where(leaf, ends, 0.0)
+        chosen = forest.estimators_features_[number]
+        ends = mean_path(tree.n_node_samples)
+        waiting = [(0, 0, 0)]
+        while waiting:
+            node, place, level = waiting.pop()
+            left, right = int(tree.children_left[node]), int(tree.children_right[node])
+            if left < 0:
+                leaf = ((place + 1) << (depth - level)) - 2**depth
+                path[number, leaf] = level + ends[node]
+                continue
+            feature[number, place] = chosen[tree.feature[node]]
+            threshold[number, place] = _rounded_down(tree.threshold[node])
+            waiting += [(left, 2 * place + 1, level + 1), (right, 2 * place + 2, level + 1)]
     usual = float(mean_path(np.array([forest.max_samples_]))[0])
-    return Trees(feature, threshold, left, right, path, usual)
+    return Trees(feature, threshold, path, usual)
+
+
+def _rounded_down(threshold: float) -> np.float32:
+    """The largest float32 that is not above it."""
+    near = np.float32(threshold)
+    return np.nextafter(near, np.float32(-np.inf)) if near > threshold else near
 
 
 def mean_path(count: NDArray[Any]) -> Floats:
@@ -87,12 +90,3 @@ def mean_path(count: NDArray[Any]) -> Floats:
     large = np.maximum(size, 3.0)
     deep = 2.0 * (np.log(large - 1.0) + _EULER) - 2.0 * (large - 1.0) / large
     return np.where(size <= 1, 0.0, np.where(size == 2, 1.0, deep))
-
-
-def _depths(tree: Any) -> Floats:
-    depths = np.zeros(tree.node_count)
-    for node in range(tree.node_count):  # children come after their parent
-        for child in (tree.children_left[node], tree.children_right[node]):
-            if child >= 0:
-                depths[child] = depths[node] + 1
-    return depths

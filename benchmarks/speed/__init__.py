@@ -1,0 +1,1 @@
+"""What detection and root cause cost, each beside a named peer in the same run."""
