@@ -92,6 +92,18 @@ class Taken:
         return
 
 
+def every_s() -> dict[Rate, float]:
+    """Seconds between two calls of each rate, at the defaults."""
+    settings = NvmlSettings()
+    return {
+        Rate.FAST: settings.period_s,
+        Rate.PROCESSES: settings.processes_s,
+        Rate.SLOW: settings.slow_s,
+        Rate.DEAR: settings.dear_s,
+        Rate.STATIC: settings.static_s,
+    }
+
+
 def measure(reader: NvmlLibrary, seconds: int, record: TextIO | None) -> dict[str, Any]:
     """Read for so many seconds at the default rates."""
     clock, taken, measured = SystemClock(), Taken(), Measured(reader, record)
@@ -114,21 +126,13 @@ def measure(reader: NvmlLibrary, seconds: int, record: TextIO | None) -> dict[st
     wall_s, cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu
     count = max(1, len(gpus))
     share = cpu_s / wall_s
-    settings = NvmlSettings()
-    every_s = {
-        Rate.FAST: settings.period_s,
-        Rate.PROCESSES: settings.processes_s,
-        Rate.SLOW: settings.slow_s,
-        Rate.DEAR: settings.dear_s,
-        Rate.STATIC: settings.static_s,
-    }
     rates_us = {
         rate.value: round(
             sum(median(measured.cpu_us[name]) for name in CALLS[rate] if measured.cpu_us[name])
             / period_s,
             1,
         )
-        for rate, period_s in every_s.items()
+        for rate, period_s in every_s().items()
     }
     reading = sum(sum(times) for times in measured.cpu_us.values()) / 1e6
     return {

@@ -26,6 +26,7 @@ def used_over(pid: int, seconds: float) -> dict[str, Any]:
         "cpu_share_of_core": round((sum(after) - sum(before)) / took_s, 5),
         "of_it_system": round((after[1] - before[1]) / took_s, 5),
         "rss_mib": round(max(rss) / _KIB_IN_MIB, 1),
+        "rss_mb": round(max(rss) * 1024 / 1e6, 1),
         "rss_peak_mib": round(_figure(proc / "status", "VmHWM") / _KIB_IN_MIB, 1),
         "pss_mib": round(max(pss) / _KIB_IN_MIB, 1),
         "threads": _figure(proc / "status", "Threads"),

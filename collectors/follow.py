@@ -20,7 +20,7 @@ _SLACK_S = 0.5
 """How far a mark stays behind: a record's time is the boot time plus its age, and both round."""
 _MARK_S = 0.5
 """Least event time between two marks: there are as many logs as nodes, and a tick is a second."""
-_WAIT_S = 0.5
+_WAIT_S = 1.0
 """Longest wait for a log that does: a stop is heard and a mark goes out as often."""
 _NAME_S = 5.0
 """Seconds that an event about a GPU waits for somebody to say which GPU has this address: after a

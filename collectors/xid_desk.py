@@ -20,7 +20,7 @@ from fleetmend.model.samples import SampleBatch
 _SLACK_S = 1.0
 """How far marks stay behind: a sighting takes that long at most from its source to the desk."""
 _MARK_S = 0.5
-_NAP_S = 0.5
+_NAP_S = 1.0
 
 
 class XidDesk:

@@ -11,7 +11,7 @@ from fleetmend.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-_WAIT_S = 1.0
+_WAIT_S = 2.0
 """Longest wait in the driver, so that a stop is heard."""
 _AGAIN_S = 30.0
 """Seconds until a driver without events is asked again: after a lost GPU or a reload."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fleetmend.clock import Clock
 from fleetmend.model.entities import EntityId, RelationKind, TopologyChange, TopologyOp
-from fleetmend.model.events import Event
+from fleetmend.model.events import Event, EventType
 from fleetmend.model.samples import SampleBatch
 from fleetmend.streams.producer import Producer
 
@@ -59,8 +59,8 @@ class AgentSink:
         self._producer.samples(node, batch)
 
     def event(self, event: Event) -> None:
-        """One event, at once."""
-        self._producer.events((event,))
+        """One event, at once; a heartbeat goes with the next mark, within seconds."""
+        self._producer.events((event,), urgent=event.type is not EventType.HEARTBEAT)
 
     def topology(self, change: TopologyChange) -> None:
         """One change of the fleet."""

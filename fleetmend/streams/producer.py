@@ -90,11 +90,13 @@ class Producer:
                 return
             self._send()
 
-    def events(self, events: Iterable[Event]) -> None:
-        """Events, at once where they are urgent; those of one node keep their order."""
+    def events(self, events: Iterable[Event], *, urgent: bool = True) -> None:
+        """Events, at once where they and the producer are `urgent`, else with what goes next; those
+        of one node keep their order."""
         with self._lock:
             self._ready.extend(Outgoing(Topic.EVENTS, e.node or e.source, e) for e in events)
-            self._send_soon()
+            if urgent:
+                self._send_soon()
 
     def topology(self, changes: Iterable[TopologyChange]) -> None:
         """Changes of the fleet, in order, at once where they are urgent."""

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from collections.abc import Mapping
 from contextlib import suppress
 from ctypes import CDLL
@@ -30,6 +31,7 @@ from tests.unit.collectors.fakes import ListSink
 DATA = Path(__file__).parents[2] / "data"
 SINGLE, PAIR = (DATA / "recordings" / f"h200-{name}" for name in ("single-a", "tp2-a"))
 SECONDS = 40
+XIDS = "h200-xid31-events.jsonl"
 CANONICAL: Mapping[str, tuple[str, float]] = {
     "gpu.utilization": ("DCGM_FI_DEV_GPU_UTIL", 0.01),
     "gpu.memory_busy": ("DCGM_FI_DEV_MEM_COPY_UTIL", 0.01),
@@ -136,6 +138,40 @@ def test_what_a_driver_answered_is_played_back(kept: Path, name: str) -> None:
     assert all(30 < power_w < 1500 for power_w in seen["gpu.power"].values())
     assert all(0 <= share <= 1 for share in seen["gpu.sm_active"].values())
     assert all(0 <= share <= 1 for share in seen["gpu.utilization"].values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_five_faults_within_seconds_are_five_events_of_three_witnesses_each(seed: int) -> None:
+    """The kernel's lines and their times as an H200's agent had them, the witnesses in any order
+    and some milliseconds apart: none is taken for another, though only time and pid differ."""
+    told = [json.loads(line) for line in (DATA / "nvml" / XIDS).read_text().splitlines()]
+    uuid = told[0]["subject"].rpartition("/")[2]
+    chance, clock, sink = random.Random(seed), ManualClock(told[0]["time_s"] - 10.0), ListSink()
+    desk = XidDesk(
+        cluster="c", node="node-0", hold_s=0.08, per_minute_max=100, sink=sink, clock=clock
+    )
+    desk.learn({"00000000:00:06.0": uuid})
+    for witness in (XidWitness.KERNEL_LOG, XidWitness.TRACEPOINT, XidWitness.NVML):
+        desk.alive(witness, can_tell=True)
+    for event in told:
+        at_s, data = event["time_s"], event["data"]
+        sightings = [
+            XidSighting(data["pci"], 31, at_s, XidWitness.KERNEL_LOG, line=data["line"]),
+            XidSighting("0000:00:06.0", 31, at_s, XidWitness.TRACEPOINT, line=TRACEPOINT),
+            XidSighting(uuid, 31, at_s, XidWitness.NVML),
+        ]
+        chance.shuffle(sightings)
+        for sighting in sightings:
+            clock.advance_to(clock.now_s() + chance.uniform(0.001, 0.02))
+            clock.advance_to(max(clock.now_s(), at_s))
+            desk.take(sighting)
+        clock.advance_to(clock.now_s() + 0.1)
+
+    found = [event for event in sink.events if event.type is EventType.XID]
+    assert [event.data["line"] for event in found] == [event["data"]["line"] for event in told]
+    assert {event.data["witnesses"] for event in found} == {"kernel_log nvml_event tracepoint"}
+    assert {event.subject for event in found} == {f"c/gpu/{uuid}"}
+    assert len({event.id for event in found}) == len(told) == 5
 
 
 class ListTail:
