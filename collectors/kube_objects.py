@@ -198,6 +198,8 @@ def _engine_facts(
         "pool": pool,
         "image": images_of(items(obj, "spec", "containers")),
     }
+    if text(obj, "metadata", "deletionTimestamp"):
+        attributes["terminating"] = "true"
     facts = {_stated(entity, attributes), *_member(entity, cluster, pool)}
     facts.add(Fact(TopologyOp.ALIAS, entity, pod_alias(namespace, name)))
     model = str(labels.get(settings.model_label, ""))

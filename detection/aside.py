@@ -8,7 +8,7 @@ What the hardware itself says (Xids, ECC, throttling) is never set aside, nor a 
 open before. Called by the stage.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -55,13 +55,21 @@ class Aside:
         """GPUs that got or lost an engine in this tick."""
 
     def take(
-        self, change: TopologyChange, before: TopologyView, heard: Container[EntityId]
+        self,
+        change: TopologyChange,
+        before: TopologyView,
+        heard: Container[EntityId],
+        accused: Callable[[Collection[EntityId]], bool],
     ) -> None:
-        """One change, before the topology has taken it in; `heard`: GPUs that have a past."""
+        """One change, before the topology has taken it in; `heard`: GPUs that have a past;
+        `accused`: whether a finding stands against one of some entities."""
         kind = kind_of(change.entity)
         match change.op:
             case TopologyOp.ENTITY if kind is EntityKind.ENGINE:
-                if "terminating" in change.attributes:
+                known = "terminating" in before.attributes.get(change.entity, {})
+                parts = (change.entity, *before.targets(change.entity, RelationKind.RUNS_ON))
+                # Who is sick already does not end in peace: what it shows is its sickness.
+                if "terminating" in change.attributes and not known and not accused(parts):
                     self._ending.setdefault(change.entity, change.at_s)
             case TopologyOp.ENTITY if kind is EntityKind.NODE:
                 told = change.attributes
@@ -69,8 +77,7 @@ class Aside:
                 (self._out.add if out else self._out.discard)(change.entity)
             case TopologyOp.RELATION if change.relation is RelationKind.RUNS_ON:
                 gpu = EntityId(change.target)
-                known = before.targets(change.entity, RelationKind.RUNS_ON)
-                if gpu in heard and gpu not in known:
+                if gpu in heard and gpu not in before.targets(change.entity, RelationKind.RUNS_ON):
                     self._moved.add(gpu)
                     self._fresh.add(change.entity)
             case TopologyOp.ENTITY_GONE:

@@ -5,7 +5,7 @@ say (a symptom, another reason, clearly more confidence) and once a day, not eac
 the stage last.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -63,6 +63,15 @@ class Lifecycle:
     def is_open(self, entity: EntityId, detector: str, key: str) -> bool:
         """Whether such a finding lives."""
         return (entity, detector, key) in self._open
+
+    def accused(self, entities: Collection[EntityId]) -> bool:
+        """Whether one of them has an open finding of more than load or what was only learned."""
+        return any(
+            entity in entities
+            and held.finding.reason != "load_shift"
+            and held.finding.witness is not Witness.MODEL
+            for (entity, _, _), held in self._open.items()
+        )
 
     def take(self, opinions: Iterable[Opinion], now: Moment) -> list[Finding]:
         """The records that follow from this tick's opinions, in a stable order."""

@@ -161,7 +161,7 @@ class DetectionStage:
             change = record.payload
             if not isinstance(change, TopologyChange):
                 continue
-            self._aside.take(change, self._topology, heard)
+            self._aside.take(change, self._topology, heard, self._lifecycle.accused)
             if self._topology.apply(change):
                 self._version += 1
                 self._nodes.clear()

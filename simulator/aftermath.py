@@ -10,7 +10,7 @@ import numpy as np
 
 from fleetmend.model.entities import TopologyChange
 from fleetmend.model.events import Witness
-from simulator.topology import engine_appears, engine_leaves
+from simulator.topology import engine_appears, engine_leaves, node_states
 from simulator.workload import NOWHERE, Phase
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Aftermath:
         """Changes that nobody has taken yet."""
         self._generation = world.workload.generation.copy()
         self._placed = world.workload.node.copy()
+        self._leaving = world.workload.leaving
         self._off = np.zeros(nodes, np.bool_)
         self._dark = np.zeros(nodes, np.bool_)
         self._unready_s = np.full(nodes, np.inf)
@@ -63,9 +64,15 @@ class Aftermath:
             world.queues.drop(np.array([engine]))
             world.router.forget(engine)
             self.topology += engine_leaves(world.layout, uid, at_s)
+        for node in world.maintenance.changed:
+            state = world.book.objects[node].state()
+            self.topology.append(node_states(world.layout, node, state, at_s))
+        world.maintenance.changed.clear()
         gone = {engine for engine, _ in workload.moved}
         workload.moved.clear()
         found = gone | set(np.flatnonzero(workload.node != self._placed).tolist())
+        found |= set(np.flatnonzero(workload.leaving & ~self._leaving).tolist())
+        self._leaving = workload.leaving
         for replica in sorted(found):
             self.topology += engine_appears(world.layout, workload, replica, at_s)
         reborn = workload.generation != self._generation

@@ -73,10 +73,29 @@ class Journal:
         self._add(EventType.NODE_CONDITION, "kubernetes", subject, name, data, at_s)
 
     def change(
-        self, subject: EntityId, *, change: str, what: str, who: str, at_s: float, node: str = ""
+        self,
+        subject: EntityId,
+        *,
+        change: str,
+        before: str,
+        now: str,
+        who: str,
+        at_s: float,
+        node: str = "",
+        object: str = "",
     ) -> None:
-        """Somebody changed something on purpose."""
-        data: dict[str, Value] = {"change": change, "what": what, "who": who}
+        """Somebody changed something on purpose: the form of the cluster's collector. `object`: the
+        Kubernetes object that was changed, where it is not the subject itself."""
+        data: dict[str, Value] = {
+            "change": change,
+            "what": f"{before or 'none'} -> {now or 'none'}",
+            "who": who,
+            "witness": Witness.CLUSTER_API.value,
+            "from": before,
+            "to": now,
+        }
+        if object:
+            data["object"] = object
         self._add(EventType.CHANGE, "kubernetes", subject, node, data, at_s)
 
     def scrape(

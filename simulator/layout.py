@@ -99,6 +99,11 @@ def build_layout(settings: SimulatorSettings, rng: np.random.Generator) -> Layou
     )
 
 
+def workload_name(layout: Layout, pool: int) -> str:
+    """The Kubernetes object that keeps a pool's engines, as changes name it."""
+    return f"Deployment inference/{layout.pools[pool].model}"
+
+
 def new_pod_uid(rng: np.random.Generator) -> str:
     """A pod uid as Kubernetes writes it."""
     return _uuid(rng)

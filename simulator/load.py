@@ -29,6 +29,8 @@ class Arrivals:
     """Shape (pools,)."""
     prompt_tokens: NDArray[np.float64]
     """Shape (pools,), mean prompt length of these requests, tokens."""
+    leaves: NDArray[np.bool_]
+    """Shape (pools,): pools of which many clients close their connections in this second."""
 
 
 def steady_rate(pool: SimulatedPool, mean_running: float) -> float:
@@ -43,10 +45,19 @@ def steady_rate(pool: SimulatedPool, mean_running: float) -> float:
 class Load:
     """The arrivals of the whole fleet; holds the state of bursts and drift."""
 
-    def __init__(self, layout: Layout, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        rng: np.random.Generator,
+        leaving_rng: np.random.Generator,
+        *,
+        start_s: float,
+    ) -> None:
         settings = layout.settings.load
         self._settings = settings
         self._rng = rng
+        self._leaving_rng = leaving_rng
+        self._start_s = start_s
         engines = np.bincount(layout.engine_pool, minlength=len(layout.pools))
         rates = [steady_rate(pool, settings.mean_running) for pool in layout.pools]
         self._rate = np.array(rates) * engines
@@ -61,16 +72,25 @@ class Load:
     def step(self, at_s: float, pressure: Pressure) -> Arrivals:
         """The requests of the second that begins at `at_s`."""
         self._move()
-        hour = 1 - self._settings.day_swing * math.cos(2 * math.pi * at_s / self._settings.day_s)
-        level = self._rate * hour * np.exp(self._drift)
+        settings, days = self._settings, at_s / self._settings.day_s
+        hour = 1 - settings.day_swing * math.cos(2 * math.pi * days)
+        grown = (1 + settings.growth_per_day) ** ((at_s - self._start_s) / settings.day_s)
+        level = self._rate * hour * grown * np.exp(self._drift)
         level = np.where(self._burst, level * self._settings.burst_factor, level)
         wanted = level[:, None] * self._shares * pressure.arrivals
         came = self._rng.poisson(wanted)
         total = came.sum(axis=1)
         self.arrived += int(total.sum())
-        tokens = (came * pressure.prompts).sum(axis=1) * self._prompt
-        mean = np.divide(tokens, total, out=self._prompt.copy(), where=total > 0)
-        return Arrivals(total, mean)
+        # A quarter of a day behind the requests: documents are read in the evening.
+        longer = 1 - settings.prompt_swing * math.cos(2 * math.pi * (days - 0.25))
+        tokens = (came * pressure.prompts).sum(axis=1) * self._prompt * longer
+        mean = np.divide(tokens, total, out=self._prompt * longer, where=total > 0)
+        return Arrivals(total, mean, self._leaves())
+
+    def _leaves(self) -> NDArray[np.bool_]:
+        every_s = self._settings.disconnect_every_s
+        draws = self._leaving_rng.random(len(self._burst))
+        return np.asarray(draws * every_s < 1 if every_s else np.zeros(len(draws), np.bool_))
 
     def _move(self) -> None:
         """One second of bursts that come and go, and of drift."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from fleetmend.model.entities import EntityId, EntityKind
 from simulator.faults import Bump, Condition, Crash, LogLine, Mend, Rollout, Xid
-from simulator.layout import GPUS_PER_NODE
+from simulator.layout import GPUS_PER_NODE, workload_name
 
 if TYPE_CHECKING:
     from simulator.outbreak import OpenFault
@@ -66,9 +66,15 @@ class Moments:
 
     def rollout(self, pool: int, at_s: float, *, slow: float, who: str) -> None:
         """Begin a rollout and say so."""
-        version = self._world.rollouts.begin(pool, slow=slow)
+        before, now = self._world.rollouts.begin(pool, slow=slow)
         self._world.journal.change(
-            self._world.layout.pool_ids[pool], change="rollout", what=version, who=who, at_s=at_s
+            self._world.layout.pool_ids[pool],
+            change="rollout",
+            before=before,
+            now=now,
+            who=who,
+            at_s=at_s,
+            object=workload_name(self._world.layout, pool),
         )
 
     def crash(self, engine: int, at_s: float) -> None:
@@ -147,7 +153,8 @@ class Moments:
             world.journal.change(
                 world.layout.node_ids[node],
                 change="reboot",
-                what=f"repaired: {fault.spec.title}",
+                before="",
+                now=f"repaired: {fault.spec.title}",
                 who="technician",
                 at_s=at_s,
                 node=world.layout.nodes[node],

@@ -28,6 +28,8 @@ class NodeObject:
     session: str = ""
     reason: str = ""
     was_unschedulable: bool = False
+    taint: str = ""
+    """What a person has set, `key=value:effect`."""
 
     def state(self) -> NodeState:
         """What a read returns."""
@@ -36,6 +38,10 @@ class NodeObject:
             taints.append(Taint(QUARANTINE, self.reason, "NoSchedule"))
         if self.unschedulable:
             taints.append(UNSCHEDULABLE)
+        if self.taint:
+            named, _, effect = self.taint.partition(":")
+            key, _, value = named.partition("=")
+            taints.append(Taint(key, value, effect))
         if not self.ready:
             taints.append(UNREACHABLE)
         return NodeState(

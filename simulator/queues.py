@@ -81,6 +81,22 @@ class Queues:
         self._held_prompt[engines] = 0
         self._held_output[engines] = 0
 
+    def leave(self, engines: Ints, share: float) -> None:
+        """Clients of these engines close this share of their connections: what ran for them stops
+        where it was, what waited goes. No counter of an engine tells it (measured on vLLM)."""
+        gone = self._rng.binomial(self.running[engines], share)
+        before = np.maximum(self.running[engines], 1)
+        self._held_prompt[engines] *= 1 - gone / before
+        self._held_output[engines] *= 1 - gone / before
+        self.running[engines] -= gone
+        waited = self._rng.binomial(self.line[engines], share)
+        each = np.divide(
+            waited, self.line[engines], out=np.zeros(waited.shape), where=self.line[engines] > 0
+        )
+        self._line_tokens[engines] *= 1 - each
+        self.line[engines] -= waited
+        self.aborted[engines] += gone + waited.sum(axis=1)
+
     def step(
         self,
         came: Ints,

@@ -43,12 +43,13 @@ class Router:
         self.refused: Ints = np.zeros(len(layout.pools), np.int64)
         """Requests that no engine took: nobody to send them to, or sent to a dead one."""
 
-    def route(self, requests: Ints, *, answers: Flags) -> Routed:
-        """Deal `requests` (pools,) to engines; `answers` (engines,): /health says yes."""
+    def route(self, requests: Ints, *, answers: Flags, leaving: Flags) -> Routed:
+        """Deal `requests` (pools,) to engines; `answers` (engines,): /health says yes; `leaving`
+        (engines,): the pod terminates, and Kubernetes has taken it off the list."""
         self._believe(answers)
         came = np.zeros(len(self.weight), np.int64)
         for pool, members in enumerate(self._members):
-            weight = np.where(self.healthy, self.weight, 0)[members]
+            weight = np.where(self.healthy & ~leaving, self.weight, 0)[members]
             total = weight.sum()
             if not total:
                 self.refused[pool] += requests[pool]

@@ -62,4 +62,4 @@ class Schedule:
             return None
         pool = int(self._rng.integers(len(self._layout.pools)))
         hit = any(f.spec.target is EntityKind.POOL and f.index == pool for f in self._outbreak.open)
-        return None if hit or self._rollouts.busy(pool) else pool
+        return None if hit or not self._rollouts.can(pool) else pool

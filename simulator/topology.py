@@ -13,11 +13,14 @@ from fleetmend.model.entities import (
     TopologyOp,
     key_of,
 )
+from fleetmend.ports.cluster import NodeState
 from simulator.journal import pci_of
 from simulator.layout import GPUS_PER_NODE, Layout
 from simulator.workload import NOWHERE, Workload
 
 GPU_MODEL = "NVIDIA H200"
+OWN_TAINTS = ("fleetmend.io/", "node.kubernetes.io/")
+"""Taints of the platform and of the node controller: nobody else's word."""
 
 
 def engine_id(layout: Layout, uid: str) -> EntityId:
@@ -97,7 +100,10 @@ def engine_appears(
     pool, name = layout.pools[pool_index], layout.engine_names[engine]
     entity = engine_id(layout, workload.uid[engine])
     node = layout.nodes[int(workload.node[engine])]
-    write.entity(entity, name=name, model=pool.model, pool=pool.name, node=node, engine="vllm")
+    told = {"name": name, "model": pool.model, "pool": pool.name, "node": node, "engine": "vllm"}
+    if workload.leaving[engine]:
+        told["terminating"] = "true"
+    write.entity(entity, **told)
     write.alias(entity, name)
     write.relate(entity, RelationKind.MEMBER_OF, layout.pool_ids[pool_index])
     write.relate(entity, RelationKind.SERVES, layout.entity(EntityKind.MODEL, pool.model))
@@ -114,12 +120,29 @@ def engine_leaves(layout: Layout, uid: str, at_s: float) -> list[TopologyChange]
     return write.changes
 
 
+def node_states(layout: Layout, node: int, state: NodeState, at_s: float) -> TopologyChange:
+    """A node's object looks different: what the cluster's collector states of it."""
+    told = _node_attributes(layout, node)
+    theirs = [taint for taint in state.taints if not taint.key.startswith(OWN_TAINTS)]
+    if state.unschedulable:
+        told["unschedulable"] = "true"
+    if theirs:
+        told["taints"] = " ".join(f"{t.key}={t.value}:{t.effect}" for t in theirs)
+    return TopologyChange(at_s, TopologyOp.ENTITY, layout.node_ids[node], attributes=told)
+
+
+def _node_attributes(layout: Layout, node: int) -> dict[str, str]:
+    rack = layout.rack_ids[int(layout.node_rack[node])]
+    pool = layout.pools[int(layout.node_pool[node])].name
+    return {"pool": pool, "rack": key_of(rack), "gpus": str(GPUS_PER_NODE)}
+
+
 def _node(write: Recorder, layout: Layout, node: int) -> None:
     name, entity = layout.nodes[node], layout.node_ids[node]
     rack = layout.rack_ids[int(layout.node_rack[node])]
     pool_index = int(layout.node_pool[node])
     pool = layout.pools[pool_index].name
-    write.entity(entity, pool=pool, rack=key_of(rack), gpus=str(GPUS_PER_NODE))
+    write.entity(entity, **_node_attributes(layout, node))
     write.alias(entity, name)
     write.relate(entity, RelationKind.PART_OF, rack)
     write.relate(entity, RelationKind.MEMBER_OF, layout.pool_ids[pool_index])

@@ -49,11 +49,15 @@ class Workload:
         """When the phase began."""
         self.leaving_s = np.full(count, np.inf)
         """When an evicted pod is gone."""
+        self.wanted: NDArray[np.bool_] = np.ones(count, np.bool_)
+        """Replicas that their controller wants; a pod of another one is not made anew."""
         self.crashes = np.zeros(count, np.int64)
         self.fell: NDArray[np.bool_] = np.zeros(count, np.bool_)
         """Engines whose last crash was one of a serving engine, not of one that started."""
         self.generation = np.ones(count, np.int64)
         """Starts of this pod's engine."""
+        self.pods = np.ones(count, np.int64)
+        """Pods that each replica has had."""
         self.uid = [new_pod_uid(rng) for _ in range(count)]
         self.gpu_engine = np.full(len(layout.gpu_ids), NOWHERE)
         """Shape (GPUs,): the engine on each GPU, or NOWHERE."""
@@ -91,7 +95,7 @@ class Workload:
         answer."""
         for engine in np.flatnonzero(self.leaving_s <= at_s):
             self._leave(int(engine), at_s)
-        for engine in np.flatnonzero(self.phase == Phase.PENDING):
+        for engine in np.flatnonzero((self.phase == Phase.PENDING) & self.wanted):
             self._schedule(int(engine), at_s, open_nodes, gpu_usable)
         for engine in self._due(Phase.CRASHED, at_s):
             self._start(int(engine), at_s)
@@ -121,7 +125,11 @@ class Workload:
     def evict(self, engine: int, at_s: float) -> None:
         """The pod begins to terminate; a second call changes nothing."""
         if not self.leaving[engine]:
-            self.leaving_s[engine] = at_s + self._life.evict_s
+            self.leave_at(engine, at_s + self._life.evict_s)
+
+    def leave_at(self, engine: int, gone_s: float) -> None:
+        """The pod terminates and is gone at `gone_s`."""
+        self.leaving_s[engine] = gone_s
 
     def _due(self, phase: Phase, at_s: float) -> NDArray[np.int64]:
         """Engines in this phase whose time is up."""
@@ -134,6 +142,7 @@ class Workload:
         self.crashes[engine] = 0
         self.moved.append((engine, self.uid[engine]))
         self.uid[engine] = new_pod_uid(self._rng)
+        self.pods[engine] += 1
         self.generation[engine] = 0
         self._enter(engine, Phase.PENDING, at_s, np.inf)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fleetmend.clock import ManualClock
 from fleetmend.settings.simulator import SimulatorSettings
 from simulator.aftermath import Aftermath
+from simulator.autoscale import Autoscaler
 from simulator.cluster import SimulatedCluster
 from simulator.controls import CollectingNotifier, EngineNames, SimulatedEngines, SimulatedTraffic
 from simulator.counters import Counters
@@ -24,6 +25,7 @@ from simulator.injector import SimulatedInjector, Targets
 from simulator.journal import Journal
 from simulator.layout import GPUS_PER_NODE, build_layout
 from simulator.load import Load
+from simulator.maintenance import Maintenance
 from simulator.moments import Moments
 from simulator.nodes import NodeBook
 from simulator.outbreak import Outbreak
@@ -31,6 +33,7 @@ from simulator.pace import Pace, PaceModel
 from simulator.pressure import Pressure
 from simulator.queues import Queues, Served
 from simulator.reach import Reach
+from simulator.retire import Retirement
 from simulator.rollouts import Rollouts
 from simulator.routing import Router
 from simulator.schedule import Schedule
@@ -58,7 +61,7 @@ class World:
     """All parts of the fleet, wired."""
 
     def __init__(self, settings: SimulatorSettings, seed: int, *, start_s: float) -> None:
-        seeds = np.random.SeedSequence(seed).spawn(12)
+        seeds = np.random.SeedSequence(seed).spawn(14)
         rngs = iter([np.random.default_rng(s) for s in seeds])
         self.lock = threading.RLock()
         self.clock = ManualClock(start_s)
@@ -67,7 +70,7 @@ class World:
         self.queues = Queues(layout, next(rngs))
         self.counters = Counters(layout, next(rngs))
         self.router = Router(layout, next(rngs))
-        self.load = Load(layout, next(rngs))
+        load_rng = next(rngs)
         self.gpus = Gpus(layout, next(rngs))
         self.hosts = Hosts(layout, next(rngs))
         self.exposure = EngineExposure(layout, next(rngs))
@@ -78,13 +81,29 @@ class World:
         self.journal = Journal(layout)
         self.reach = Reach(layout, self.workload)
         self.outbreak = Outbreak(layout, self.workload, self.reach, fault_rng)
-        self.rollouts = Rollouts(layout, self.workload, self.queues)
+        self.retirement = Retirement(layout, self.workload, self.queues)
+        self.rollouts = Rollouts(layout, self.workload, self.retirement)
+        self.autoscaler = Autoscaler(
+            layout, self.workload, self.queues, self.retirement, self.journal
+        )
         self.names = EngineNames(layout, self.workload)
         targets = Targets(layout, self.workload, self.book, self.outbreak, self.reach, fault_rng)
         clock, lock = self.clock, self.lock
         self.injector = SimulatedInjector(self.outbreak, targets, clock=clock, lock=lock)
         self.schedule = Schedule(
             layout, self.outbreak, self.rollouts, targets, self.injector, next(rngs)
+        )
+        # What came later draws from generators of its own, so that older parts stay as they were.
+        self.load = Load(layout, load_rng, next(rngs), start_s=start_s)
+        self.maintenance = Maintenance(
+            layout,
+            self.workload,
+            self.book,
+            self.outbreak,
+            self.reach,
+            self.retirement,
+            self.journal,
+            next(rngs),
         )
         self.cluster = SimulatedCluster(layout, self.workload, self.book, clock=clock, lock=lock)
         self.traffic = SimulatedTraffic(self.names, self.router, clock=clock, lock=lock)
@@ -105,14 +124,25 @@ class World:
         pressure = self.outbreak.press(at_s)
         self.moments.step(at_s)
         pressure.engine_slow *= self.rollouts.slow
+        if scheduled:
+            self.maintenance.step(at_s, pressure)
+            self.autoscaler.step(at_s)
         self.aftermath.power(pressure, at_s)
         self.rollouts.step(at_s)
+        self.retirement.step(at_s)
         usable = ~(pressure.gpu_lost | self._per_gpu(pressure.node_off))
         self.workload.step(at_s, open_nodes=self.book.open, gpu_usable=usable)
         self.aftermath.lives(at_s)
         reached = self.reached(pressure)
         arrivals = self.load.step(at_s, pressure)
-        came = self.router.route(arrivals.requests, answers=reached & self.workload.serving).came
+        for left in np.flatnonzero(arrivals.leaves):
+            members = np.flatnonzero(self.layout.engine_pool == left)
+            self.queues.leave(members, self.layout.settings.load.disconnect_share)
+        came = self.router.route(
+            arrivals.requests,
+            answers=reached & self.workload.serving,
+            leaving=self.workload.leaving,
+        ).came
         stuck = stuck_engines(self.workload, pressure) | pressure.engine_hung
         pace = self.pace.measure(
             self.queues.running, self.gpus.clock_ratio, self.workload, pressure

@@ -55,6 +55,15 @@ class SimulatedLoad(Section):
     """Tenants that share the fleet; the first is the largest (shares fall as 1/rank)."""
     client_timeout_s: int = Field(default=60, ge=1, le=120)
     """Seconds after which a waiting client gives up. 60: the recorded clients."""
+    growth_per_day: float = Field(default=0.0, gt=-1)
+    """Share by which requests grow in a day of `day_s`. 0: the same every day."""
+    prompt_swing: float = Field(default=0.0, ge=0, lt=1)
+    """Half of the distance between the shortest and the longest mean prompt of a day, as a share of
+    the mean, a quarter of a day behind the requests. 0: always the same mix."""
+    disconnect_every_s: float = Field(default=0.0, ge=0)
+    """Mean seconds between waves in which clients of a pool close their connections; 0 none."""
+    disconnect_share: float = Field(default=0.3, gt=0, le=1)
+    """Share of a pool's requests whose clients leave in such a wave. Invented."""
 
 
 class SimulatedLife(Section):
@@ -77,6 +86,25 @@ class SimulatedLife(Section):
     """Spread (sigma of the logarithm) of repair and on-call times. Invented."""
     on_call_s: float = Field(default=600.0, gt=0)
     """Median seconds until a person mends what nobody has answered. Invented."""
+
+
+class LawfulLife(Section):
+    """What controllers and people do to a healthy fleet. All of it is off unless it is set."""
+
+    autoscale: bool = False
+    """Whether replicas of each pool follow the load, by the rule of Kubernetes' autoscaler."""
+    autoscale_every_s: float = Field(default=15.0, gt=0)
+    """Seconds between two looks of the autoscaler. 15: Kubernetes' default."""
+    autoscale_down_s: float = Field(default=300.0, ge=0)
+    """Seconds for which fewer replicas must have been enough. 300: Kubernetes' default."""
+    autoscale_min_share: float = Field(default=0.5, gt=0, le=1)
+    """Least share of a pool's replicas that stay. Invented."""
+    maintenance_every_s: float = Field(default=0.0, ge=0)
+    """Mean seconds between nodes that a person takes out to work on; 0 none."""
+    maintenance_s: float = Field(default=180.0, gt=0)
+    """Seconds that an emptied node is down. Invented; a reboot of a GPU node takes minutes."""
+    drain_s: float = Field(default=120.0, ge=0)
+    """Most seconds that a pod which its controller ends may finish the requests it has."""
 
 
 class FaultSchedule(Section):
@@ -142,6 +170,8 @@ class SimulatorSettings(Section):
     """How long things take."""
     faults: FaultSchedule = FaultSchedule()
     """Faults that come by themselves."""
+    lawful: LawfulLife = LawfulLife()
+    """What controllers and people do to a healthy fleet."""
     settle_s: int = Field(default=60, ge=0)
     """Seconds simulated before the first one shown, so that queues and temperatures are even."""
     backlog_s: int = Field(default=600, ge=1)

@@ -460,8 +460,22 @@ def test_a_bad_rollout_is_announced_and_slows_what_it_has_reached() -> None:
     scene = play("bad_rollout", seconds=400)
     changes = [e for e in scene.during.events if e.type is EventType.CHANGE]
 
-    assert [(e.data["change"], e.data["what"]) for e in changes] == [("rollout", "llama-70b:v2")]
-    check(scene, up(E, "engine.tpot_p50", 0.5))
+    assert [(e.data["change"], e.data["what"]) for e in changes] == [
+        ("rollout", "llama-70b:v1 -> llama-70b:v2")
+    ]
+    # Its pod was replaced: the engine that came is another one.
+    view = TopologyView()
+    for change in scene.fleet.topology():
+        view.apply(change)
+    pool = scene.fleet.layout.pool_ids[1]
+    members = view.sources(pool, RelationKind.MEMBER_OF)
+    assert scene.where[E] not in members
+    after = watch(scene.fleet, 10)
+    calm_s = scene.before.mean(scene.where[E], "engine.tpot_p50")
+    slow_s = [
+        after.mean(e, "engine.tpot_p50") for e in members if "engine.tpot_p50" in after.heard(e)
+    ]
+    assert max(slow_s) > 1.5 * calm_s
 
 
 def test_the_truth_names_whom_a_right_diagnosis_may_blame() -> None:

@@ -17,7 +17,7 @@ def layout(load: SimulatedLoad = STEADY) -> Layout:
 
 
 def mean_requests(fleet: Layout, *, at_s: float = 0.0, seconds: int = 400) -> np.ndarray:
-    load = Load(fleet, np.random.default_rng(2))
+    load = Load(fleet, np.random.default_rng(2), np.random.default_rng(3), start_s=0.0)
     pressure = no_pressure(fleet)
     came = [load.step(at_s + second, pressure).requests for second in range(seconds)]
     return np.asarray(np.mean(came, axis=0))
@@ -50,7 +50,10 @@ def test_the_day_swings_around_its_mean() -> None:
 
 def test_a_flood_lengthens_prompts_and_a_surge_multiplies_requests() -> None:
     fleet = layout()
-    load, pressure = Load(fleet, np.random.default_rng(2)), no_pressure(fleet)
+    load, pressure = (
+        Load(fleet, np.random.default_rng(2), np.random.default_rng(3), start_s=0.0),
+        no_pressure(fleet),
+    )
     calm = load.step(0.0, pressure)
     pressure.prompts[0, 0] = 10.0
     pressure.arrivals[1] = 3.0

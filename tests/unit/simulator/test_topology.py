@@ -71,4 +71,6 @@ def test_a_moved_pod_is_a_new_engine_under_the_old_name() -> None:
     assert new not in (None, old)
     assert old not in view
     assert view.attributes[new]["node"] != node
-    assert [c.op for c in changes[:2]] == [TopologyOp.ENTITY_GONE, TopologyOp.ENTITY]
+    said = [c.op for c in changes if c.entity == old and c.op is not TopologyOp.RELATION]
+    assert said == [TopologyOp.ENTITY, TopologyOp.ALIAS, TopologyOp.ENTITY_GONE]
+    assert changes[0].attributes["terminating"] == "true"
