@@ -37,6 +37,7 @@ PARTS = (
         {"FLEETMEND_OTEL_RECORD": str(RESULTS / "otel.json")},
     ),
     Part("quality", ("-m", "benchmarks.quality")),
+    Part("public", ("-m", "benchmarks.quality.public"), {"OMP_NUM_THREADS": "1"}),
     Part("speed_forest", ("-m", "benchmarks.speed.forest")),
     Part("speed_detection", ("-m", "benchmarks.speed.detection")),
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),

@@ -28,7 +28,8 @@ class Clusters:
             ((part**2).sum(axis=1)[:, None] - 2.0 * part @ self.centres.T + own).min(axis=1)
             for part in np.split(rows, range(_ROWS_AT_ONCE, len(rows), _ROWS_AT_ONCE))
         ]
-        return np.sqrt(np.maximum(np.concatenate(nearest), 0.0))
+        distance: Floats = np.sqrt(np.maximum(np.concatenate(nearest), 0.0))
+        return distance
 
 
 def fit_clusters(rows: Floats, *, centres: int, seed: int) -> Clusters:

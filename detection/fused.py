@@ -8,7 +8,7 @@ what was there while it learnt, and where the level of normal drifts away from i
 for good, and a threshold that follows them (`quota.py`) is needed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from detection.trees import fit as fit_trees
 MEMBERS = ("clusters", "forest", "steps", "residual")
 _WEIGHTS = np.array([2.0, 2.0, 2.0, 1.0]) / 7.0
 """The residual sees much of what clusters see, and drifts most: it counts half."""
-_WINDOW_TICKS = 10
 _CENTRES = 20
 _TREES = 100
 _SAMPLES = 256
@@ -36,6 +35,7 @@ _TINY = 1e-9
 class Fused:
     """The four members, and the scale of each."""
 
+    window_ticks: int
     mean: Floats
     scale: Floats
     """Of the signals, (signals,)."""
@@ -61,7 +61,7 @@ class Fused:
         scaled = _scaled(rows, self.mean, self.scale)
         return np.stack(
             [
-                self.clusters.scores(windows(scaled, ticks=_WINDOW_TICKS)),
+                self.clusters.scores(windows(scaled, ticks=self.window_ticks)),
                 -self.forest.scores(features(scaled)),
                 self.steps.scores(steps(scaled)),
                 self.residual.scores(scaled),
@@ -70,15 +70,17 @@ class Fused:
         )
 
 
-def fit_fused(rows: Floats, *, seed: int) -> Fused:
-    """Learn what is usual from `rows` (ticks, signals), all finite, one tick apart, mostly calm."""
+def fit_fused(rows: Floats, *, window_ticks: int = 10, seed: int) -> Fused:
+    """Learn what is usual from `rows` (ticks, signals), all finite, one tick apart, mostly calm.
+    `window_ticks`: ticks that make a shape; 10, and a period where a single signal has one."""
     deviation = rows.std(axis=0)
     mean, scale = rows.mean(axis=0), np.where(deviation < _CONSTANT, 1.0, deviation)
     scaled = _scaled(rows, mean, scale)
     fitted = Fused(
+        window_ticks=window_ticks,
         mean=mean,
         scale=scale,
-        clusters=fit_clusters(windows(scaled, ticks=_WINDOW_TICKS), centres=_CENTRES, seed=seed),
+        clusters=fit_clusters(windows(scaled, ticks=window_ticks), centres=_CENTRES, seed=seed),
         forest=fit_trees(features(scaled), trees=_TREES, samples=_SAMPLES, seed=seed),
         steps=fit_spread(steps(scaled)),
         residual=fit_residual(scaled),
@@ -86,16 +88,7 @@ def fit_fused(rows: Floats, *, seed: int) -> Fused:
         high=np.ones(len(MEMBERS)),
     )
     own = fitted._raw(rows)
-    return Fused(
-        mean=fitted.mean,
-        scale=fitted.scale,
-        clusters=fitted.clusters,
-        forest=fitted.forest,
-        steps=fitted.steps,
-        residual=fitted.residual,
-        usual=np.median(own, axis=0),
-        high=np.quantile(own, _HIGH, axis=0),
-    )
+    return replace(fitted, usual=np.median(own, axis=0), high=np.quantile(own, _HIGH, axis=0))
 
 
 def _scaled(rows: Floats, mean: Floats, scale: Floats) -> Floats:

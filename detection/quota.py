@@ -1,7 +1,7 @@
 """A threshold from a budget of false episodes, without labels, that follows the stream.
 
-The stream may alarm as often as twice its budget: then the budget holds when half of the alarms
-are true, and is never passed more than twofold for long even when none is. The threshold is the
+The stream may alarm nearly twice as often as its budget: then the budget holds when half of the
+alarms are true, and is hardly passed more than twofold even when none is. The threshold is the
 lowest that would have kept this quota over the last days, found anew every two hours from scores
 already seen, so it follows drift; a threshold fixed on the training part does not (on public
 series it realised from none to five times the budget).
@@ -14,8 +14,10 @@ from detection.robust import Floats
 
 GAP_ROWS = 30
 """Alarms up to so many rows apart are one episode."""
-_QUOTA = 2.0
-_LOOK_BACK_DAYS = 2.0
+_QUOTA = 1.8
+"""Twice, and a tenth kept back for what rises between two renewals."""
+_LOOK_BACK_DAYS = 2.5
+"""Long enough for one episode at a quarter a day, short enough to follow drift."""
 _RENEWALS_A_DAY = 12
 _CANDIDATES = 400
 _RAREST, _COMMONEST = 1e-5, 0.3
@@ -26,7 +28,7 @@ def alarms(
     before: Floats, scores: Floats, *, rows_a_day: float, false_a_day: float
 ) -> NDArray[np.bool_]:
     """Which of `scores` (rows,) alarm under a budget of false episodes a day; `before` are the
-    scores of the rows just before them, at least two days if there are so many."""
+    scores of the rows just before them, at least 2.5 days if there are so many."""
     seen = np.concatenate([before, scores])
     thresholds = np.empty(len(scores))
     renew = max(1, round(rows_a_day / _RENEWALS_A_DAY))

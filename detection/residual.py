@@ -31,7 +31,9 @@ class Spread:
     def scores(self, rows: Floats) -> Floats:
         """Mean of the few largest deviations of each row (rows, signals), (rows,)."""
         away = np.minimum(np.abs(rows - self.middle) / self.scale, _CLIP)
-        return np.sort(away, axis=1)[:, -_STANDING_OUT:].mean(axis=1)
+        largest: Floats = np.sort(away, axis=1)[:, -_STANDING_OUT:]
+        mean: Floats = largest.mean(axis=1)
+        return mean
 
 
 def fit_spread(rows: Floats) -> Spread:

@@ -15,7 +15,7 @@ from fleetmend.scoring.blind import standing_claims
 from fleetmend.scoring.score import total
 from fleetmend.settings import Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT / "tests" / "data" / "recordings"
 RESULT = ROOT / "benchmarks" / "results" / "quality.json"
 
