@@ -99,6 +99,75 @@ def speed() -> str:
     return table(("what", "figure", "python -m"), rows)
 
 
+def h200() -> str:
+    """What a real GPU showed of the node agent."""
+    document = result("h200")
+    counts, calls, agent = (document[part] for part in ("counts", "calls", "agent"))
+    whole, xids = agent["whole_process"], agent["xids"]
+    bare, probed = counts["cost"]["bare"], counts["cost"]["probed"]
+    merged = sum(len(xid["witnesses"].split()) == 3 for xid in xids)
+    delays_ms = [xid["event_to_log_ms"] for xid in xids]
+    exact = all(counts[when]["exact"] for when in ("began_before", "began_after"))
+    walk = counts["began_before"]
+    eight = result("agent")["extrapolated_to_real_gpus"]
+    rows = [
+        ("GPU, driver", f"{calls['model']}, {calls['driver']}"),
+        ("signals heard of it and its node", agent["heard"]["signals"]),
+        ("fields it does not have", ", ".join(calls["not_answered"])),
+        ("calls of NVML and GPM", f"{calls['in_calls_us_per_gpu_second']:.0f} us of a GPU-second"),
+        (
+            "the agent beside a load, one GPU",
+            f"{whole['cpu_share_of_core'] * 100:.2f} % of a core, "
+            f"{whole['rss_mib'] * 1.048576:.0f} MB, {whole['threads']} threads",
+        ),
+        ("eight GPUs, extrapolated", _eight(eight)),
+        (
+            "bytes outstanding, by the programs and by the load",
+            f"{walk['counted']['outstanding']:,} and {walk['own']['outstanding']:,}; "
+            + ("all counts equal" if exact else "NOT all counts equal")
+            + ", of a process that began before the programs and of one after",
+        ),
+        (
+            "an allocation and its release, without and with programs",
+            f"{bare['alloc_and_free_us']:.1f} and {probed['alloc_and_free_us']:.1f} us",
+        ),
+        (
+            "a synchronisation, without and with",
+            f"{bare['synchronise_us']:.1f} and {probed['synchronise_us']:.1f} us",
+        ),
+        (
+            "Xid 31 by an illegal access",
+            f"{merged} of {len(agent['faults'])} told once, of three witnesses; from event to log "
+            f"{min(delays_ms)} to {max(delays_ms)} ms",
+        ),
+    ]
+    costs = [
+        (name, figures["count"], figures["cpu_us_p50"], figures["wall_us_max"])
+        for name, figures in calls["calls"].items()
+    ]
+    return "\n".join(
+        (
+            table(("what", "figure"), rows),
+            "",
+            table(("call", "made", "processor, us (P50)", "longest, us"), costs),
+            "",
+            f"`benchmarks/h200.sh`: {calls['seconds']} s of calls, the agent for "
+            f"{whole['seconds']:.0f} s, on {document['machine']['cores']} cores.",
+        )
+    )
+
+
+def _eight(told: dict[str, Any]) -> str:
+    """The sum for a node of eight GPUs, and what of it was measured."""
+    if told["cpu_share_of_core"] is None:
+        return "not known: the calls of this file are not those of today"
+    return (
+        f"{told['cpu_share_of_core'] * 100:.2f} % of a core: "
+        f"{told['measured_whole_process_on_stand_ins'] * 100:.2f} % measured on stand-ins, "
+        f"{told['extrapolated_driver_share_of_core'] * 100:.2f} % eight times the calls of one"
+    )
+
+
 def table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     """A Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -109,6 +178,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "quality": quality,
     "speed": speed,
     "closed_loop": closed_loop,
+    "h200": h200,
 }
 
 

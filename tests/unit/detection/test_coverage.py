@@ -58,6 +58,22 @@ def test_a_source_that_speaks_seldom_is_given_more_time() -> None:
     assert [f.entity for f in coverage(play)] == [ENGINE]
 
 
+def test_figures_that_a_gpu_tells_seldom_are_neither_missed_nor_held_to_be_frozen() -> None:
+    """As the node agent reads what is dear: beside others each second. Once one has come at its own
+    pace for long, its end is missed."""
+    life, play = Life(), Play()
+    for tick in range(160):
+        rows = life.rows()
+        if tick % 20 == 0:
+            rows[GPU, "gpu.energy"] = 700.0 * tick
+            rows[GPU, "gpu.throttle_thermal"] = 0.0
+        play.feed(rows)
+    assert coverage(play) == []
+
+    play.run(life, 120)
+    assert [(f.entity, f.reason) for f in coverage(play)] == [(GPU, "stale")]
+
+
 def test_the_silence_of_a_whole_node_is_one_finding_on_the_node() -> None:
     gpus = (GPU, PEER)
     life, play = Life(gpus=gpus), Play(topology=fleet(gpus=gpus))
