@@ -41,6 +41,7 @@ PARTS = (
     Part("speed_forest", ("-m", "benchmarks.speed.forest")),
     Part("speed_detection", ("-m", "benchmarks.speed.detection")),
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),
+    Part("simulated", ("-m", "benchmarks.simulated", "60")),
     Part("cordon", ("-m", "benchmarks.cordon")),
     Part("agent", ("-m", "benchmarks.agent")),
     Part("kube_watch", ("-m", "benchmarks.kube_watch")),

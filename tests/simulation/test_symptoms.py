@@ -5,8 +5,10 @@ Times and sizes differ where the simulated engine differs; directions and the th
 do not.
 """
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,6 +219,23 @@ SYMPTOMS: dict[str, tuple[Row, ...]] = {
     ),
 }
 """What becomes of signals that go on."""
+
+BY_EVENTS = {"engine_crash", "gpu_page_fault", "rank_crash"}
+"""Recorded causes whose signals end or stand still: each has a test of its own below."""
+RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
+
+
+def test_every_recorded_cause_has_its_directions() -> None:
+    recorded = {
+        str(json.loads(line)["cause"])
+        for file in RECORDINGS.glob("*/labels.jsonl")
+        for line in file.read_text().splitlines()
+        if not json.loads(line)["benign"]
+    }
+
+    assert recorded
+    assert recorded - SYMPTOMS.keys() - BY_EVENTS == set()
+
 
 BYSTANDERS_STAY = tuple(
     same(B, signal, share)
