@@ -127,13 +127,25 @@ class Block:
         heard = self.cells["heard"][:, column]
         return np.where(heard < 0, np.iinfo(np.int32).max, self.tick - heard)
 
-    def recent(self, signal: str, ticks: int) -> Floats:
-        """The last `ticks` values, (ticks, rows), oldest first, this tick last."""
+    def recent(self, signal: str, ticks: int, rows: NDArray[np.int64] | None = None) -> Floats:
+        """The last `ticks` values, (ticks, rows), oldest first, this tick last; of `rows` alone
+        where they are given."""
         column = self.column.get(signal)
         if column is None:
-            return np.full((ticks, self.shape[0]), np.nan)
-        rows = self.shape[0]
-        return self._ring[:, :rows, column][self._slots(ticks)].astype(np.float64)
+            return np.full((ticks, self.shape[0] if rows is None else len(rows)), np.nan)
+        slots = self._slots(ticks)
+        if rows is not None:
+            chosen: Floats = self._ring[slots[:, None], rows[None, :], column].astype(np.float64)
+            return chosen
+        return self._ring[slots, : self.shape[0], column].astype(np.float64)
+
+    def recent_at(self, signal: str, back: int) -> Floats:
+        """The values of the tick that lies `back` ticks before this one, (rows,)."""
+        column = self.column.get(signal)
+        if column is None or back >= self._ticks:
+            return np.full(self.shape[0], np.nan)
+        slot = (self._cursor - back) % self._ticks
+        return self._ring[slot, : self.shape[0], column].astype(np.float64)
 
     def history(self, ticks: int) -> NDArray[np.float32]:
         """The last `ticks` values of all signals, (ticks, rows, columns), oldest first."""

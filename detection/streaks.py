@@ -41,6 +41,11 @@ class Streaks:
         holds: Flags = self._cells.of(block)["holds"].copy()
         return holds
 
+    def begun(self, block: Block) -> NDArray[np.int64]:
+        """The ticks in which the present streaks began, (rows,); -1 where there is none."""
+        begun: NDArray[np.int64] = self._cells.of(block)["since"].copy()
+        return begun
+
     def since(self, block: Block, row: int) -> int:
         """The tick in which the present streak began."""
         return int(self._cells.of(block)["since"][row])

@@ -92,7 +92,8 @@ class Watchdog:
         told = self._by_ranks.of(engine)["told"]
         told[:] = (told | found.spins) & ~frame.hearing.heard(engine)
         found = replace(found, silent=found.silent & ~told)
-        dead = np.array([entity in self._deaths for entity in engine.entities], bool)
+        dead = np.zeros(engine.shape[0], bool)
+        dead[[engine.row[entity] for entity in self._deaths if entity in engine.row]] = True
         crashed = found.silent & found.released
         crashed |= (found.refused | dead) & (found.silent | found.stalled)
         hung = found.silent & found.worked & found.has_gpu & found.idle & ~crashed
@@ -128,7 +129,7 @@ class Watchdog:
         told = np.isfinite(engine.now("engine.generation_tokens"))
         self._stalls.feed(engine, (work >= 1) & (tokens <= 0), told)
         lasting = self._stalls.holding(engine) & ~silent
-        since = np.array([self._stalls.since(engine, row) for row in range(rows)])
+        since = self._stalls.begun(engine)
         age_s = np.where(lasting, engine.tick - since + 1, 0) * frame.period_s
         alone_s = np.maximum(self._alone_s, 3 * gap * frame.period_s)
         status = engine.now("engine.probe_status")

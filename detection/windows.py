@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.blocks import Block
+from detection.kernels.fill import COUNTER, GAUGE, STATE, fill_once, note_heard
 from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.samples import SampleBatch
@@ -114,6 +115,20 @@ class Windows:
         column = np.concatenate([part.column for part in parts])
         time_s = np.concatenate([part.time_s for part in parts])
         value = np.concatenate([part.value for part in parts])
+        cells, twice = block.cells, np.zeros(1, bool)
+        note_heard(row, column, block.tick, cells["heard"], twice)
+        if twice[0]:
+            self._fill_several(block, _Heard(row, column, time_s, value))
+            return
+        counter, state = self._marks(block)
+        shape = np.where(counter, COUNTER, np.where(state, STATE, GAUGE)).astype(np.int8)
+        names = ("now", "known", "grown", "raw", "raw_at", "moved")
+        written = (cells[name] for name in names)
+        fill_once(row, column, time_s, value, shape, block.tick, *written)
+
+    def _fill_several(self, block: Block, heard: _Heard) -> None:
+        """The same where a cell has several samples in the tick."""
+        row, column, time_s, value = heard.row, heard.column, heard.time_s, heard.value
         place = row * block.shape[1] + column
         order = np.lexsort((time_s, place))
         row, column, time_s, value = row[order], column[order], time_s[order], value[order]
@@ -131,7 +146,6 @@ class Windows:
         cells["grown"][at] = np.where(counter[at[1]], growth, np.nan)
         told = np.isfinite(result)
         cells["known"][at[0][told], at[1][told]] = result[told]
-        cells["heard"][at] = block.tick
         moved = value[last] != before
         cells["moved"][at[0][moved], at[1][moved]] = block.tick
         cells["raw"][at], cells["raw_at"][at] = value[last], time_s[last]

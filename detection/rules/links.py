@@ -90,7 +90,9 @@ def capacity(block: Block) -> Floats:
     generation = block.known("gpu.pcie_link_gen")
     lanes = block.known("gpu.pcie_link_width")
     generation = np.where(np.isfinite(generation), generation, _GENERATION)
-    lane = np.array([_LANE_BYTES.get(int(g), _LANE_BYTES[4]) for g in generation])
+    lane = np.full(len(generation), _LANE_BYTES[4])
+    for number, carried in _LANE_BYTES.items():
+        lane[np.trunc(generation) == number] = carried
     return lane * np.where(np.isfinite(lanes) & (lanes > 0), lanes, _LANES)
 
 

@@ -265,3 +265,24 @@ def test_one_bad_gpu_among_ten_thousand_entities_is_found() -> None:
     for _ in range(3):
         play.feed(rows | {(bad, "gpu.clock_event_reasons"): 64.0})
     assert {finding.entity for finding in accusing(play.findings)} == {bad}
+
+
+def test_the_order_of_batches_within_a_tick_changes_nothing() -> None:
+    """Each value of a tick in a batch of its own, forwards and backwards: what is found, with its
+    figures, is the same, though rows and columns lie in another order."""
+
+    def played(*, backwards: bool) -> list[list[Finding]]:
+        play, said = fresh(), []
+        for second in STORY:
+            rows = list(second.rows.items())
+            ordered = dict(rows[::-1] if backwards else rows)
+            said.append(play.feed(ordered, events=second.events))
+        return said
+
+    assert played(backwards=True) == played(backwards=False)
+
+
+def test_entities_that_no_topology_knows_are_told_of_and_break_nothing() -> None:
+    play = Play(stage(**QUICK), topology=())
+    told(play, STORY)
+    assert any("xid.31" in names(finding) for finding in play.findings)

@@ -135,3 +135,33 @@ def test_a_second_copy_of_a_batch_changes_nothing() -> None:
     for signal in ("gpu.power", "gpu.energy"):
         a, b = (w.block(EntityKind.GPU).recent(signal, 3) for w in (once, twice))
         assert np.array_equal(a, b, equal_nan=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), entities=st.integers(1, 6))
+def test_cells_with_one_sample_are_filled_alike_on_both_ways(seed: int, entities: int) -> None:
+    """A cell that is heard twice sends its whole block the long way: what is beside it must not
+    notice, in three ticks with falls, gaps, restarts and repeated times."""
+    rng = np.random.default_rng(seed)
+    signals = ("gpu.power", "gpu.energy", "gpu.mask")
+    once, twice = windows(), windows()
+    for number in range(3):
+        rows = [
+            (
+                number + float(rng.choice([0.0, 0.5])),
+                f"c/gpu/G{entity}",
+                signal,
+                float(rng.choice([0.0, 3.0, 7.5])),
+            )
+            for entity in range(entities)
+            for signal in signals
+            if rng.random() < 0.8
+        ]
+        again = [(number + 0.1 * n, str(GPU), "gpu.power", 50.0) for n in range(2)]
+        tick(once, number, [*again[:1], *rows])
+        tick(twice, number, [*again, *rows])
+    one, other = (w.block(EntityKind.GPU) for w in (once, twice))
+    assert (one.entities, one.signals) == (other.entities, other.signals)
+    beside = [row for entity, row in one.row.items() if entity != GPU]
+    for name in one.cells:
+        assert np.array_equal(one.cells[name][beside], other.cells[name][beside], equal_nan=True)
