@@ -26,6 +26,7 @@ PLANTED = {
     ),
     "only these touch a cluster": ("detection/planted_cluster.py", "import kubernetes"),
     "only detectors learn": ("rca/planted_learning.py", "import sklearn"),
+    "only detection compiles": ("simulator/planted_kernel.py", "import numba"),
     "only root cause walks graphs": ("detection/planted_graph.py", "import networkx"),
     "only the streams know the broker": ("collectors/planted_broker.py", "import kafka"),
     "only the store knows the database": ("remediation/planted_database.py", "import sqlalchemy"),

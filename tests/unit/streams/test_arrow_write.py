@@ -15,7 +15,7 @@ SCHEMA = pa.schema(
     [("ts", pa.float64()), ("entity", _NAMES), ("signal", _NAMES), ("value", pa.float64())],
     metadata={"schema": "1"},
 )
-names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
 @st.composite

@@ -16,6 +16,7 @@ from fleetmend.services import Service, settle
 from fleetmend.settings.streams import TickSettings
 from fleetmend.streams.codec import decode
 from fleetmend.streams.port import (
+    Encoded,
     Log,
     Outgoing,
     Payload,
@@ -44,7 +45,7 @@ class Watched:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        self.appended: list[Payload] = []
+        self.appended: list[Payload | Encoded] = []
         self.fail_on: type[object] | None = None
         self.waits_s: list[float] = []
 
