@@ -49,7 +49,7 @@ MARK_S = 1.0
 """Seconds between two looks at what is promised: ticks are of a second."""
 _MARK_LEAP_S = 2.0
 """A promise that moved by as much goes at once: samples that were gathered have gone with it."""
-_MARK_AGAIN_S = 2.5
+_MARK_AGAIN_S = 2.0
 """Seconds after which it goes whatever it says: a producer that is not heard for
 `ticks.idle_after_s` is not waited for. A mark goes to each partition and wakes everything between
 here and the log, so one that says little new is left out where it can be."""

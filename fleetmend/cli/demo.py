@@ -101,7 +101,7 @@ def demo_preset(data: Path, gpus: int) -> dict[str, Any]:
         "remediation.halt_file": str(data / "halt.json"),
         "remediation.default.autonomy": "auto",
         "console.auth": "local-demo",
-        # Rollouts of the simulated fleet restart engines in place, which still reads as a crash.
+        # Deploys of a fleet that runs this full leave single engines without room for a moment.
         "simulator.faults.deploy_every_s": 0.0,
         "simulator.life.on_call_s": 90.0,
         "alerting.receivers": [{"name": "log", "kind": "log", "severities": ["P0", "P1"]}],

@@ -1,4 +1,4 @@
-"""What an agent promises goes out when it moves, and again before anybody takes it for silent."""
+"""What an agent promises goes out when it has moved, and again before it is taken for silent."""
 
 import itertools
 import threading
@@ -44,8 +44,13 @@ def marks(told: dict[float, float], *, until_s: float) -> list[tuple[float, floa
     return producer.marks
 
 
-def test_a_promise_that_moves_goes_out_at_once() -> None:
-    assert marks({0.0: 0.0, 2.0: 1.5, 3.0: 2.5}, until_s=4.0) == [(1, 0.0), (2, 1.5), (3, 2.5)]
+def test_a_promise_that_leaps_goes_out_at_once() -> None:
+    assert marks({0.0: 0.0, 2.0: 2.0}, until_s=3.0) == [(1, 0.0), (2, 2.0)]
+
+
+def test_one_that_creeps_goes_out_at_every_second_look() -> None:
+    told = {0.0: 0.0, 2.0: 1.5, 3.0: 2.5, 4.0: 3.5, 5.0: 4.5}
+    assert marks(told, until_s=6.0) == [(1, 0.0), (3, 2.5), (5, 4.5)]
 
 
 def test_one_that_stands_still_is_repeated_before_anybody_stops_waiting_for_it() -> None:
