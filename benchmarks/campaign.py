@@ -40,6 +40,7 @@ PARTS = (
     Part("public", ("-m", "benchmarks.quality.public"), {"OMP_NUM_THREADS": "1"}),
     Part("speed_forest", ("-m", "benchmarks.speed.forest")),
     Part("speed_detection", ("-m", "benchmarks.speed.detection")),
+    Part("speed_rca", ("-m", "benchmarks.speed.rca")),
     Part("closed_loop", ("-m", "benchmarks.closed_loop")),
     Part("simulated", ("-m", "benchmarks.simulated", "60")),
     Part("cordon", ("-m", "benchmarks.cordon")),

@@ -3,7 +3,8 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fleetmend.model.entities import EntityId
@@ -14,6 +15,12 @@ from rca.acts import OwnAct
 from rca.evidence import Key, Observation
 from rca.overload import Loss
 from rca.scene import Hypothesis, Scene
+
+EVIDENCE_MAX = 200
+"""Pieces of evidence that an incident holds in full: about 100 kB as a record, of which a broker
+takes 1 MB."""
+EVIDENCE_OF_SIGN = 40
+"""The same of one sign, so that the first thousand of one leave room for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,9 @@ class Case:
     """Since when nothing that is open speaks for the root any more."""
     ended_at_s: float | None = None
     """When it was mitigated or resolved."""
+    beyond: dict[str, dict[EntityId, float]] = field(default_factory=dict)
+    """By sign and entity, what it holds besides its evidence: when each last came or worsened. A
+    storm's incident names some of each sign, and counts the rest."""
     merged_into: str = ""
     version: int = 0
     published: Incident | None = None
@@ -55,12 +65,21 @@ class Case:
     @property
     def keys(self) -> set[Key]:
         """Everything it holds as evidence."""
-        return {seen.key for seen in self.evidence}
+        held = {seen.key for seen in self.evidence}
+        return held.union((e, sign) for sign, more in self.beyond.items() for e in more)
+
+    @property
+    def latest_s(self) -> Iterator[tuple[Key, float]]:
+        """Each sign that it holds, with when it last came or worsened."""
+        for seen in self.evidence:
+            yield seen.key, seen.latest_s
+        for sign, more in self.beyond.items():
+            yield from (((entity, sign), at_s) for entity, at_s in more.items())
 
     @property
     def entities(self) -> set[EntityId]:
         """Everything it touches."""
-        touched = {seen.entity for seen in self.evidence}
+        touched = {seen.entity for seen in self.evidence}.union(*self.beyond.values())
         return touched if self.root is None else touched | {self.root.entity}
 
     @property
@@ -76,7 +95,16 @@ class Case:
     def hold(self, signs: Iterable[Observation]) -> None:
         """Take in signs, or their newer states."""
         newest = {held.key: held for held in self.evidence}
-        newest.update((seen.key, seen) for seen in signs)
+        counts = Counter(held.sign for held in self.evidence)
+        for seen in signs:
+            room = counts[seen.sign] < EVIDENCE_OF_SIGN and len(newest) < EVIDENCE_MAX
+            if seen.key in newest:
+                newest[seen.key] = seen
+            elif room and seen.entity not in self.beyond.get(seen.sign, ()):
+                newest[seen.key] = seen
+                counts[seen.sign] += 1
+            else:
+                self.beyond.setdefault(seen.sign, {})[seen.entity] = seen.latest_s
         self.evidence = list(newest.values())
 
 
@@ -128,15 +156,18 @@ class Docket:
     by_entity: dict[EntityId, list[Case]] = field(default_factory=dict)
     """Active cases by the entities that they touch, as of the last `index`."""
 
-    def index(self) -> None:
+    def index(self, scene: Scene) -> None:
         """Note which active case touches which entity."""
         self.by_entity = {}
         for case in self.active:
-            self.note(case)
+            self.note(case, scene)
 
-    def note(self, case: Case) -> None:
-        """Add a case to the index."""
-        for entity in case.entities:
+    def note(self, case: Case, scene: Scene) -> None:
+        """Add a case to the index. A parent touches all that it reaches, seen or not."""
+        touched = case.entities
+        if case.root is not None and scene.fault(case.root).shared:
+            touched |= scene.looks_at([case.root])
+        for entity in touched:
             self.by_entity.setdefault(entity, []).append(case)
 
     def near(self, entities: Iterable[EntityId]) -> list[Case]:

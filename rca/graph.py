@@ -5,9 +5,18 @@ so that a fault class can say by which steps it spreads. Used by `rca.hypotheses
 kept up to date by `rca.stage` from the topology log. Nothing outside this module names networkx.
 """
 
+from collections.abc import Set
+
 import networkx as nx
 
-from fleetmend.model.entities import EntityId, RelationKind, TopologyChange, TopologyOp, kind_of
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    kind_of,
+)
 from fleetmend.views.topology import TopologyView
 from rca.knowledge.model import PEER, SELF, FaultClass, Step
 
@@ -22,6 +31,9 @@ class FleetGraph:
         self._graph: nx.MultiDiGraph[EntityId] = nx.MultiDiGraph()
         self._reached: dict[tuple[EntityId, tuple[Step, ...], int], tuple[EntityId, ...]] = {}
         self._places: dict[tuple[EntityId, str, str], tuple[EntityId, ...]] = {}
+        self._kinds: dict[EntityId, EntityKind] = {}
+        self._beside: dict[tuple[Step, ...], dict[EntityId, list[EntityId]]] = {}
+        self._roots: dict[tuple[EntityId, str], tuple[EntityId, ...]] = {}
         self._members: dict[tuple[EntityId, str, str], frozenset[EntityId]] = {}
 
     @classmethod
@@ -37,10 +49,14 @@ class FleetGraph:
         """Take in a change that the view has taken in."""
         match change.op:
             case TopologyOp.ENTITY:
+                # New attributes move nothing here: what was found out stays true.
+                if change.entity in self._graph:
+                    return
                 self._graph.add_node(change.entity)
             case TopologyOp.ENTITY_GONE:
                 if change.entity in self._graph:
                     self._graph.remove_node(change.entity)
+                self._kinds.pop(change.entity, None)
             case TopologyOp.RELATION | TopologyOp.RELATION_GONE if change.relation is not None:
                 target = EntityId(change.target)
                 if change.op is TopologyOp.RELATION:
@@ -51,6 +67,8 @@ class FleetGraph:
                 return
         self._reached.clear()
         self._places.clear()
+        self._beside.clear()
+        self._roots.clear()
         self._members.clear()
 
     def reached(
@@ -72,37 +90,43 @@ class FleetGraph:
             self._places[key] = tuple(
                 other
                 for other in self.reached(entity, fault.spreads, fault.depth)
-                if kind_of(other).value == kind
+                if self._kind(other).value == kind
             )
         return self._places[key]
 
     def is_place(self, entity: EntityId, root: EntityId, fault: FaultClass, on: str) -> bool:
         """Whether a sign of a fault on `root` is looked for on `entity`, among thousands at times:
         the same as membership of `places`."""
-        if on == SELF:
-            return entity == root
+        return entity == root if on == SELF else entity in self.members(root, fault, on)
+
+    def members(self, root: EntityId, fault: FaultClass, on: str) -> frozenset[EntityId]:
+        """`places` as a set."""
         key = (root, fault.name, on)
         if key not in self._members:
             self._members[key] = frozenset(self.places(root, fault, on))
-        return entity in self._members[key]
+        return self._members[key]
 
     def roots(self, entity: EntityId, fault: FaultClass) -> tuple[EntityId, ...]:
         """Every entity on which a fault of this class would reach `entity`; itself included."""
-        back = tuple(Step(step.relation, not step.forward) for step in fault.spreads)
-        found = (entity, *self.reached(entity, back, fault.depth))
-        return tuple(root for root in found if kind_of(root) in fault.kinds)
+        key = (entity, fault.name)
+        if key not in self._roots:
+            back = tuple(Step(step.relation, not step.forward) for step in fault.spreads)
+            found = (entity, *self.reached(entity, back, fault.depth))
+            self._roots[key] = tuple(root for root in found if self._kind(root) in fault.kinds)
+        return self._roots[key]
 
     def path(self, root: EntityId, target: EntityId, steps: tuple[Step, ...]) -> list[EntityId]:
         """The shortest way by which a fault on `root` reaches `target`; the first by id of equals.
         Only the two ends when there is none."""
         if root == target:
             return [root]
+        allowed = {str(step) for step in steps}
         before: dict[EntityId, EntityId] = {root: root}
         front = [root]
         while front and target not in before:
             following: list[EntityId] = []
             for entity in front:
-                for other in self._neighbours(entity, steps):
+                for other in self._neighbours(entity, allowed):
                     if other not in before:
                         before[other] = entity
                         following.append(other)
@@ -114,6 +138,11 @@ class FleetGraph:
             way.append(before[way[-1]])
         return way[::-1]
 
+    def _kind(self, entity: EntityId) -> EntityKind:
+        if entity not in self._kinds:  # cut from the id, a hundred thousand times in a storm
+            self._kinds[entity] = kind_of(entity)
+        return self._kinds[entity]
+
     def edges(self) -> list[tuple[EntityId, EntityId, str]]:
         """Every step there is, sorted."""
         return sorted(self._graph.edges(keys=True))
@@ -122,22 +151,23 @@ class FleetGraph:
         self, entity: EntityId, steps: tuple[Step, ...], depth: int
     ) -> tuple[EntityId, ...]:
         seen, front, found = {entity}, [entity], []
+        known = self._beside.setdefault(steps, {})
+        allowed = {str(step) for step in steps}
         for _ in range(depth):
-            following = sorted(
-                {other for e in front for other in self._neighbours(e, steps)} - seen
-            )
+            for e in front:
+                if e not in known:  # a rack is passed on the way from each of its GPUs
+                    known[e] = self._neighbours(e, allowed)
+            following = sorted({other for e in front for other in known[e]} - seen)
             seen.update(following)
             found.extend(following)
             front = following
         return tuple(found)
 
-    def _neighbours(self, entity: EntityId, steps: tuple[Step, ...]) -> list[EntityId]:
+    def _neighbours(self, entity: EntityId, allowed: Set[str]) -> list[EntityId]:
         if entity not in self._graph:
             return []
-        allowed = {str(step) for step in steps}
-        return sorted(
-            {t for _, t, step in self._graph.out_edges(entity, keys=True) if step in allowed}
-        )
+        beside = self._graph.adj[entity].items()
+        return sorted(other for other, ways in beside if not allowed.isdisjoint(ways))
 
     def _link(self, source: EntityId, relation: str, target: EntityId) -> None:
         self._graph.add_edge(source, target, f">{relation}")

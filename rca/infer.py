@@ -34,6 +34,7 @@ Pure: no state, no clock. Called by `rca.incident`.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,8 @@ from rca.evidence import Key
 from rca.knowledge.model import Expected
 from rca.outlook import Outlook, outlook
 from rca.scene import Hypothesis, Scene
-from rca.weights import due_share, fitting, late_weight, log_likelihood, reliability
+from rca.tally import Weighed, tally
+from rca.weights import due_share, late_weight, reliability
 
 Explained = Mapping[Key, float]
 """For each sign the probability that none of the faults assumed so far makes it seen."""
@@ -82,12 +84,34 @@ class Ranked:
 
 def evaluate(scene: Scene, hypothesis: Hypothesis, *, assumed: Explained = NOTHING) -> Ranked:
     """The gain of one hypothesis."""
+    fault = scene.fault(hypothesis)
     view = outlook(scene, hypothesis)
-    onsets_s = {at_s for p in view.present for at_s in (p.seen.onset_s, p.seen.latest_s)}
-    anchors = _anchors(onsets_s) or [scene.now_s]
-    ranked = [_at_onset(scene, hypothesis, view, anchor, assumed) for anchor in anchors]
+    anchors = _anchors({at_s for p in view.present for at_s in (p.seen.onset_s, p.seen.latest_s)})
+    onsets_s = anchors or [scene.now_s]
+    seen = tally(scene, view.present, onsets_s, assumed, consequences=False)
+    # The same sign is missing in thousands of places at times, and each says the same.
+    wanted = Counter(expected for _, expected in view.missing)
+    others = [_besides(scene, hypothesis, view, wanted, at_s) for at_s in onsets_s]
+    prior = math.log(fault.prior / (1.0 - fault.prior))
+    decisive = [_decides(view, weighed) for weighed in seen]
+    log_odds = [
+        prior + weighed.told + max(one.lacking, -_lacking_most(surely)) + one.further
+        for weighed, one, surely in zip(seen, others, decisive, strict=True)
+    ]
     # Of equal gains the earliest onset: `anchors` is ascending and max keeps the first.
-    return max(ranked, key=lambda r: round(r.log_odds, 9))
+    best = max(range(len(onsets_s)), key=lambda row: round(log_odds[row], 9))
+    supports, explains = _supports(view, seen[best])
+    return Ranked(
+        hypothesis=hypothesis,
+        log_odds=log_odds[best],
+        onset_s=onsets_s[best],
+        supports=supports,
+        absent=_absent(scene, view, onsets_s[best]),
+        against=others[best].against,
+        unheard=view.unheard,
+        decisive=decisive[best],
+        explains=explains,
+    )
 
 
 def rank(
@@ -110,26 +134,21 @@ def lasting(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> float:
     """Log-odds from what was seen in time with a fault that began at `onset_s` and is seen still;
     what is missing by now does not count against it."""
     fault = scene.fault(hypothesis)
-    gains: dict[Expected, float] = {}
-    for item in outlook(scene, hypothesis).present:
-        seen, expected = item.seen, item.expected
-        weight = fitting(scene, seen, expected, onset_s)
-        gain = log_likelihood(scene, seen, 1.0 - weight * expected.strength) - log_likelihood(
-            scene, seen, 1.0
-        )
-        _count(gains, expected, gain)
-    return math.log(fault.prior / (1.0 - fault.prior)) + sum(gains.values())
+    prior = math.log(fault.prior / (1.0 - fault.prior))
+    present = outlook(scene, hypothesis).present
+    (seen,) = tally(scene, present, [onset_s], NOTHING, consequences=True)
+    return prior + seen.told
 
 
-def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> dict[Key, float]:
+def standing(scene: Scene, hypothesis: Hypothesis, *, onset_s: float) -> Mapping[Key, float]:
     """What a fault that is known to last since `onset_s` explains of what is seen: each expected
     sign since then with its strength, and less of it the later it comes."""
-    explained: dict[Key, float] = {}
+    explained = scene.standing.get((hypothesis, onset_s))
+    if explained is not None:
+        return explained
+    explained = scene.standing[hypothesis, onset_s] = {}
     for expected, places in scene.expects(hypothesis):
-        for place in places:
-            seen = scene.observed.get((place, expected.sign))
-            if seen is None:
-                continue
+        for seen in scene.seen_on(expected.sign, hypothesis, expected.on, places):
             weight = late_weight(scene, seen.latest_s - onset_s, expected)
             strength = weight * expected.strength
             explained[seen.key] = max(strength, explained.get(seen.key, 0.0))
@@ -163,13 +182,6 @@ def rivals_of(first: Ranked, ranked: Sequence[Ranked]) -> list[Ranked]:
     ]
 
 
-def _count(gains: dict[Expected, float], expected: Expected, gain: float) -> None:
-    """Take in what one place says. The same sign on several entities of one kind is one fact:
-    the GPUs of an engine move together. Where a share must show it, each is asked for itself."""
-    told = gains.get(expected, 0.0)
-    gains[expected] = told + gain if expected.share_min > 0.0 else max(told, gain)
-
-
 def _anchors(onsets_s: Iterable[float]) -> list[float]:
     """Moments at which the fault may have begun, ascending: of each second the first, and of many
     seconds some, so that a storm of signs costs no more than a few."""
@@ -180,65 +192,75 @@ def _anchors(onsets_s: Iterable[float]) -> list[float]:
     return found[:: -(-len(found) // _ANCHORS_MAX)] if found else found
 
 
-def _at_onset(
+@dataclass(frozen=True, slots=True)
+class _Besides:
+    """What speaks of a fault that began at one moment, besides the signs that it shows."""
+
+    lacking: float
+    """Log-odds from what is missing, not yet bounded."""
+    further: float
+    """Log-odds from what it forbids, and from changes."""
+    against: tuple[Key, ...]
+
+
+def _besides(
     scene: Scene,
     hypothesis: Hypothesis,
     view: Outlook,
+    wanted: Mapping[Expected, int],
     onset_s: float,
-    assumed: Explained,
-) -> Ranked:
+) -> _Besides:
     fault = scene.fault(hypothesis)
-    log_odds = math.log(fault.prior / (1.0 - fault.prior))
-    weights: list[tuple[float, Key]] = []
-    explains: dict[Key, float] = {}
-    gains: dict[Expected, float] = {}
-    decisive = False
-    for item in view.present:
-        seen, expected = item.seen, item.expected
-        weight = fitting(scene, seen, expected, onset_s)
-        strength = weight * expected.strength
-        left = assumed.get(seen.key, 1.0)
-        gain = log_likelihood(scene, seen, left * (1.0 - strength)) - log_likelihood(
-            scene, seen, left
-        )
-        # What another fault shows that this one leads to is explained by it, and speaks for that
-        # other fault alone.
-        if not expected.consequence:
-            _count(gains, expected, gain)
-        explains[seen.key] = max(strength, explains.get(seen.key, 0.0))
-        if gain > 0.0:
-            weights.append((gain, seen.key))
-            decisive |= expected.decisive and weight > 0.5
-    log_odds += sum(gains.values())
-    absent, lacking = [], 0.0
-    for key, expected in view.missing:
-        due = due_share(scene, onset_s, expected)
-        lacking += math.log(1.0 - due * expected.strength)
-        if due * expected.strength >= 0.5:
-            absent.append(key)
-    log_odds += max(lacking, -_LACKING_DECISIVE if decisive else -_LACKING_MOST)
-    against = []
+    lacking = sum(
+        count * math.log(1.0 - due_share(scene, onset_s, expected) * expected.strength)
+        for expected, count in wanted.items()
+    )
+    further, against = 0.0, []
     for seen, likelihood in view.against:
         # What came long before the fault has nothing to do with it.
         if seen.latest_s < onset_s - scene.settings.order_tolerance_s - _OLD_S:
             continue
         surely = reliability(seen)
-        log_odds += math.log(surely * likelihood + 1.0 - surely)
+        further += math.log(surely * likelihood + 1.0 - surely)
         against.append(seen.key)
     change = scene.recent_change(hypothesis, onset_s)
     if change is not None:
-        log_odds += math.log(scene.settings.change_factor)
+        further += math.log(scene.settings.change_factor)
     elif fault.change_needed:
-        log_odds = -math.inf
-    weights.sort(key=lambda pair: (-round(pair[0], 9), pair[1]))
-    return Ranked(
-        hypothesis=hypothesis,
-        log_odds=log_odds,
-        onset_s=onset_s,
-        supports=tuple(dict.fromkeys(key for _, key in weights)),
-        absent=tuple(absent),
-        against=tuple(against),
-        unheard=view.unheard,
-        decisive=decisive,
-        explains=explains,
+        further = -math.inf
+    return _Besides(lacking, further, tuple(against))
+
+
+def _absent(scene: Scene, view: Outlook, onset_s: float) -> tuple[Key, ...]:
+    """What should be seen by now and is not."""
+    return tuple(
+        key
+        for key, expected in view.missing
+        if due_share(scene, onset_s, expected) * expected.strength >= 0.5
     )
+
+
+def _lacking_most(decisive: bool) -> float:
+    return _LACKING_DECISIVE if decisive else _LACKING_MOST
+
+
+def _decides(view: Outlook, seen: Weighed) -> bool:
+    """A sign that is enough to name the fault speaks for it, in time."""
+    return any(
+        item.expected.decisive and gain > 0.0 and weight > 0.5
+        for item, gain, weight in zip(view.present, seen.gains, seen.weights, strict=True)
+    )
+
+
+def _supports(view: Outlook, seen: Weighed) -> tuple[tuple[Key, ...], dict[Key, float]]:
+    """Seen signs that it explains better than chance, the weightiest first, and how likely it
+    makes each seen sign."""
+    explains: dict[Key, float] = {}
+    weighty: list[tuple[float, Key]] = []
+    for item, strength, gain in zip(view.present, seen.strengths, seen.gains, strict=True):
+        key = item.seen.key
+        explains[key] = max(strength, explains.get(key, 0.0))
+        if gain > 0.0:
+            weighty.append((-round(gain, 9), key))
+    weighty.sort()
+    return tuple(dict.fromkeys(key for _, key in weighty)), explains

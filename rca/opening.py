@@ -4,28 +4,38 @@ Called by `rca.analyst` with signs that no case explains. A lone learned finding
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from fleetmend.model.entities import EntityId
 from fleetmend.model.findings import FindingState
 from rca.case import Case, Docket, Held, Turn, incident_id
 from rca.evidence import Key, Observation
 from rca.infer import Ranked, rank, rivals_of
+from rca.scene import Hypothesis
 from rca.takeover import assumed
 
 
-def open_case(docket: Docket, turn: Turn, fresh: Sequence[Key]) -> Case | None:
-    """Open the likeliest fault behind `fresh`, or an incident without a cause, or nothing yet."""
+def open_case(
+    docket: Docket,
+    turn: Turn,
+    fresh: Sequence[Key],
+    *,
+    candidates: Iterable[Hypothesis] | None = None,
+) -> Case | None:
+    """Open the likeliest fault behind `fresh`, or an incident without a cause, or nothing yet.
+    `candidates` are the faults to weigh; by default all that could show any of it."""
     if not fresh:
         return None
     scene = turn.scene
-    candidates = {h for key in fresh for h in scene.hypotheses(key)}
+    if candidates is None:
+        candidates = {h for key in fresh for h in scene.hypotheses(key)}
     explained = assumed(docket, scene, scene.looks_at(candidates))
     ranked = rank(scene, candidates, assumed=explained)
     if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
         return _open_unknown(docket, turn, fresh)
     best = ranked[0]
-    seeds = [key for key in best.supports if key in fresh]
+    waiting = frozenset(fresh)
+    seeds = [key for key in best.supports if key in waiting]
     if not seeds or not _corroborated(turn, best):
         return None
     waited_s = scene.now_s - min(docket.pending[key].since_s for key in seeds)
@@ -94,12 +104,13 @@ def _file(
         root=None if best is None else best.hypothesis,
         opened_at_s=turn.at_s if announced_at_s is None else announced_at_s,
         onset_s=min(seen.onset_s for seen in evidence) if best is None else best.onset_s,
-        evidence=evidence,
+        evidence=[],
         born="" if born is None else born.finding.id,
         provisional=born is not None and born.finding.state is FindingState.PROVISIONAL,
     )
+    case.hold(evidence)
     docket.cases[name] = case
-    docket.note(case)
+    docket.note(case, turn.scene)
     return case
 
 

@@ -5,8 +5,8 @@ Called by `rca.infer` before it weighs. Pure.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from fleetmend.model.entities import EntityId
 from rca.evidence import Key, Observation
 from rca.knowledge.model import Expected
 from rca.scene import Hypothesis, Scene
@@ -39,17 +39,20 @@ def outlook(scene: Scene, hypothesis: Hypothesis) -> Outlook:
     for expected, places in scene.expects(hypothesis):
         if not places:
             continue
-        seen = [scene.observed[p, expected.sign] for p in places if _is_seen(scene, p, expected)]
+        seen = scene.seen_on(expected.sign, hypothesis, expected.on, places)
         present.extend(Present(observation, expected) for observation in seen)
         if expected.consequence:
             continue
         total += 1
-        not_seen = [p for p in places if not _is_seen(scene, p, expected)]
-        sign = scene.knowledge.signs[expected.sign]
-        heard = [p for p in not_seen if scene.hears(p, sign)]
-        unheard += not seen and not heard
         # Where any of several places may show it, one that does is enough.
-        wanted = heard if expected.share_min > 0.0 else heard[:1] if not seen else []
+        each = expected.share_min > 0.0
+        if seen and not each:
+            continue
+        shown = scene.showing(expected.sign)
+        sign = scene.knowledge.signs[expected.sign]
+        heard = (p for p in places if p not in shown and scene.hears(p, sign))
+        wanted = list(heard if each else islice(heard, 1))
+        unheard += not seen and not wanted
         missing.extend(((place, sign.name), expected) for place in wanted)
     return Outlook(
         tuple(present),
@@ -59,15 +62,11 @@ def outlook(scene: Scene, hypothesis: Hypothesis) -> Outlook:
     )
 
 
-def _is_seen(scene: Scene, place: EntityId, expected: Expected) -> bool:
-    return (place, expected.sign) in scene.observed
-
-
 def _against(scene: Scene, hypothesis: Hypothesis) -> Iterator[tuple[Observation, float]]:
     fault = scene.fault(hypothesis)
     for forbidden in fault.forbidden:
-        for place in scene.graph.places(hypothesis.entity, fault, forbidden.on):
-            seen = scene.observed.get((place, forbidden.sign))
+        places = scene.graph.places(hypothesis.entity, fault, forbidden.on)
+        for seen in scene.seen_on(forbidden.sign, hypothesis, forbidden.on, places):
             # What was only learned may propose a fault, it never rules one out.
-            if seen is not None and seen.hard > 0.0:
+            if seen.hard > 0.0:
                 yield seen, forbidden.likelihood

@@ -3,10 +3,11 @@
 Called by `rca.analyst` at the end of a tick and by `rca.provisional` on arrival. Pure.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fleetmend.model.entities import EntityId
+from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.incidents import (
     Abstention,
     Cause,
@@ -17,14 +18,18 @@ from fleetmend.model.incidents import (
 )
 from fleetmend.settings.rca import SeveritySettings
 from fleetmend.views.topology import TopologyView
-from rca.case import Case
+from rca.case import EVIDENCE_MAX, Case
 from rca.evidence import Key, Observation, overlay
 from rca.explain import evidence_words, next_check, title
 from rca.infer import NOTHING, Explained, Ranked, evaluate, posterior, rank, rivals_of
-from rca.scene import Scene
+from rca.scene import Hypothesis, Scene
 from rca.severity import grade
 
 CAUSES_MAX = 5
+AFFECTED_MAX = 1000
+"""Entities that an incident names as affected; the first by id of more."""
+_RIVALS_OF_SIGN = 16
+"""Entities of each sign whose faults are weighed as rivals: two nodes' worth of GPUs."""
 _WORTH_SHOWING = -4.0
 """Log-odds below which a rival is not worth a line."""
 
@@ -67,25 +72,33 @@ def to_record(
         onset_s=case.onset_s,
         causes=_causes(seen_by, case, first, rivals, abstention),
         evidence=_evidence(case, scene),
-        affected=tuple(sorted({seen.entity for seen in case.evidence} - {_entity(case)})),
+        affected=tuple(_affected(case)[:AFFECTED_MAX]),
         abstention=abstention,
         next_check=next_check(seen_by, first, rivals),
         resolved_at_s=at_s if case.status is IncidentStatus.RESOLVED else None,
         merged_into=case.merged_into,
         open_findings=len({scene.observed[key].finding for key in open_keys}),
+        evidence_count=len(case.keys),
+        affected_count=len(_affected(case)),
     )
 
 
 def with_evidence(scene: Scene, case: Case) -> Scene:
     """The scene as the case knows it: its evidence counts as seen after its finding has closed."""
-    return replace(scene, observed=overlay(scene.observed, case.evidence))
+    observed = overlay(scene.observed, case.evidence)
+    return scene if observed is scene.observed else replace(scene, observed=observed)
 
 
 def diagnose(
     scene: Scene, case: Case, elsewhere: Explained = NOTHING
 ) -> tuple[Ranked | None, list[Ranked]]:
     """The case's root and its rivals, best first."""
-    candidates = {h for seen in case.evidence for h in scene.hypotheses(seen.key)}
+    asked = Counter[str]()
+    candidates: set[Hypothesis] = set()
+    for seen in case.evidence:
+        asked[seen.sign] += 1
+        if asked[seen.sign] <= _RIVALS_OF_SIGN:
+            candidates.update(scene.hypotheses(seen.key))
     ranked = rank(scene, candidates, assumed=elsewhere)
     if case.root is None:
         return None, ranked
@@ -116,6 +129,8 @@ def change_word(before: Incident | None, after: Incident) -> str:
         return "cause_changed"
     if after.severity is not before.severity:
         return "severity_changed"
+    if after.evidence_count >= 2 * max(before.evidence_count, EVIDENCE_MAX):
+        return "evidence_added"
     if len(after.evidence) > len(before.evidence) or after.abstention is not before.abstention:
         return "evidence_added"
     return ""
@@ -123,6 +138,12 @@ def change_word(before: Incident | None, after: Incident) -> str:
 
 def _first(incident: Incident) -> tuple[str, EntityId] | None:
     return (incident.causes[0].cause, incident.causes[0].entity) if incident.causes else None
+
+
+def _affected(case: Case) -> list[EntityId]:
+    """What shows the fault: nodes and engines before the GPUs in them."""
+    found = case.entities - {_entity(case)}
+    return sorted(found, key=lambda entity: (kind_of(entity) is EntityKind.GPU, entity))
 
 
 def _entity(case: Case) -> EntityId:

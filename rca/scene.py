@@ -43,6 +43,7 @@ _DEAFENED = frozenset({Channel.TELEMETRY, Channel.SILENCE})
 """What is not known of an entity whose domain is silent: neither its figures nor that it alone has
 none."""
 _WATCH_LOST = "watch_lost"
+_NOBODY: Mapping[EntityId, Observation] = {}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,8 +93,36 @@ class Scene:
 
     _behind: dict[Key, Sequence[Hypothesis]] = field(default_factory=dict, init=False, repr=False)
     _applying: dict[Hypothesis, bool] = field(default_factory=dict, init=False, repr=False)
+    _showing: dict[str, dict[EntityId, Observation]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    standing: dict[tuple[Hypothesis, float], dict[Key, float]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """Answers of `rca.infer.standing`, which is asked the same several times a tick."""
     """Answers that the many signs of a storm ask for again and again: a scene never changes, and
     `replace` makes one without answers."""
+
+    def showing(self, sign: str) -> Mapping[EntityId, Observation]:
+        """Who shows a sign, in order of id."""
+        if not self._showing:
+            for (entity, name), seen in self.observed.items():
+                self._showing.setdefault(name, {})[entity] = seen
+        return self._showing.get(sign, _NOBODY)
+
+    def seen_on(
+        self, sign: str, hypothesis: Hypothesis, on: str, places: Sequence[EntityId]
+    ) -> list[Observation]:
+        """A sign where a fault would show it: at these places, which are those of `on`. In order
+        of place, or of id where fewer show the sign than could: a storm's parent reaches
+        thousands."""
+        shown = self.showing(sign)
+        if not shown:
+            return []
+        if len(places) <= len(shown):
+            return [shown[place] for place in places if place in shown]
+        members = self.graph.members(hypothesis.entity, self.fault(hypothesis), on)
+        return [seen for entity, seen in shown.items() if entity in members]
 
     def fault(self, hypothesis: Hypothesis) -> FaultClass:
         """The fault class of a hypothesis."""
@@ -124,7 +153,7 @@ class Scene:
                 for root in self.graph.roots(entity, fault)
                 if self.graph.is_place(entity, root, fault, expected.on)
             }
-            self._behind[key] = sorted(h for h in found if self._applies(h))
+            self._behind[key] = sorted(h for h in found if self.applies(h))
         return self._behind[key]
 
     def looks_at(self, hypotheses: Iterable[Hypothesis]) -> set[EntityId]:
@@ -157,7 +186,9 @@ class Scene:
         ]
         return max(found, key=lambda change: (change.at_s, change.entity)) if found else None
 
-    def _applies(self, hypothesis: Hypothesis) -> bool:
+    def applies(self, hypothesis: Hypothesis) -> bool:
+        """Whether the fault can be here: what it needs is there, and enough of what shares it
+        shows it."""
         if hypothesis not in self._applying:
             self._applying[hypothesis] = self._weigh_applying(hypothesis)
         return self._applying[hypothesis]
@@ -170,7 +201,7 @@ class Scene:
             return True
         shares = []
         for expected, places in self.expects(hypothesis):
-            showing = sum((place, expected.sign) in self.observed for place in places)
+            showing = len(self.seen_on(expected.sign, hypothesis, expected.on, places))
             if expected.decisive and showing:
                 return True
             if expected.share_min > 0.0:

@@ -46,7 +46,7 @@ def sort_signs(docket: Docket, turn: Turn) -> set[str]:
     for case in docket.active:
         for key, strength in _explains(scene, case).items():
             explained.setdefault(key, []).append((strength, case))
-    held = {seen.key: seen.latest_s for case in docket.live for seen in case.evidence}
+    held = dict(pair for case in docket.live for pair in case.latest_s)
     docket.losses = losses(docket.losses, scene, taken_out(scene, turn.acts))
     elsewhere = moved_load(scene, docket.losses)
     docket.pending, docket.echoes = {}, []
@@ -108,6 +108,8 @@ def _taker(turn: Turn, explaining: Sequence[tuple[float, Case]]) -> Case | None:
 def _under_repair(docket: Docket, turn: Turn, seen: Observation) -> Case | None:
     """The case for which a node is held: whoever repairs it empties or reboots it, and what a drain
     would show of its engines belongs to that case."""
+    if not turn.acting:
+        return None
     graph, kind = turn.scene.graph, kind_of(seen.entity)
     if seen.sign not in turn.scene.knowledge.acts.get(ActionKind.DRAIN, {}).get(kind, ()):
         return None

@@ -216,7 +216,7 @@ class RootCauseStage:
 
     def _elsewhere(self, turn: Turn, case: Case) -> Explained:
         """What the faults of other cases leave unexplained of what this case's faults look at."""
-        faults = {h for key in case.keys for h in turn.scene.hypotheses(key)}
+        faults = {h for seen in case.evidence for h in turn.scene.hypotheses(seen.key)}
         looked_at = turn.scene.looks_at(faults)
         return assumed(self._docket, turn.scene, looked_at, leaving_out=[case])
 

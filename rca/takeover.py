@@ -4,16 +4,19 @@ Called by `rca.analyst` for groups in which a new sign waits. A new fault beside
 takeover: the old one must have become unneeded.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import IncidentStatus
 from rca.case import Case, Docket, Turn
-from rca.evidence import overlay
+from rca.evidence import Key, overlay
 from rca.infer import NOTHING, Explained, Ranked, evaluate, explain_away, rank, standing
 from rca.scene import Hypothesis, Scene
 
+Told = Mapping[Key, Sequence[tuple[str, float]]]
+"""For each sign the cases that explain it, and how likely each makes it."""
 _HELD_STRENGTH = 0.97
 """Probability with which a case's fault shows what the case holds as its evidence,"""
 _HELD_FROM = 0.5
@@ -37,8 +40,15 @@ def reconsider(
         changed |= _take_over(docket, turn, hypotheses, cases, cases)
     for case in cases:
         if case.live:
-            changed |= _take_over(docket, turn, hypotheses, [case], cases)
+            own = {h for seen in case.evidence for h in turn.scene.hypotheses(seen.key)}
+            changed |= _take_over(docket, turn, hypotheses & own, [case], cases)
     return changed
+
+
+def adopt(docket: Docket, turn: Turn, parent: Hypothesis, cases: Sequence[Case]) -> set[str]:
+    """Put one parent in the place of the faults of these cases, where it makes them unneeded; gives
+    the ids of the cases that changed. The one that carries on has the parent for its root."""
+    return _take_over(docket, turn, {parent}, cases, cases) if cases else set()
 
 
 def _take_over(
@@ -51,13 +61,17 @@ def _take_over(
     """Replace the faults of `cases` by one that none of the cases `near` has, if it makes them
     unneeded; of several at least two."""
     held = [seen for case in cases for seen in case.evidence]
-    scene = replace(turn.scene, observed=overlay(turn.scene.observed, held))
+    observed = overlay(turn.scene.observed, held)
+    scene = turn.scene
+    if observed is not scene.observed:
+        scene = replace(scene, observed=observed)
     others = assumed(docket, scene, scene.looks_at(hypotheses), leaving_out=cases)
     ranked = rank(scene, hypotheses - {case.root for case in near if case.root}, assumed=others)
     if not ranked or ranked[0].log_odds < scene.settings.open_log_odds:
         return set()
     best = ranked[0]
-    unneeded = [case for case in cases if _unneeded(turn, scene, case, cases, best, others)]
+    told = _told(scene, cases)
+    unneeded = [case for case in cases if _unneeded(turn, scene, case, told, best, others)]
     if len(unneeded) < min(2, len(cases)):
         return set()
     heir, *merged = sorted(unneeded, key=lambda case: (case.opened_at_s, case.id))
@@ -65,6 +79,7 @@ def _take_over(
     for case in merged:
         case.status, case.merged_into = IncidentStatus.MERGED, heir.id
         heir.hold(case.evidence)
+        heir.hold(scene.observed[key] for key in sorted(case.keys) if key in scene.observed)
     heir.hold(scene.observed[key] for key in best.supports)
     return {case.id for case in unneeded}
 
@@ -96,11 +111,20 @@ def _taken(scene: Scene, case: Case) -> Explained:
     }
 
 
+def _told(scene: Scene, cases: Iterable[Case]) -> Told:
+    told: dict[Key, list[tuple[str, float]]] = {}
+    for case in cases:
+        if case.root is not None:
+            for key, strength in standing(scene, case.root, onset_s=case.onset_s).items():
+                told.setdefault(key, []).append((case.id, strength))
+    return told
+
+
 def _unneeded(
     turn: Turn,
     scene: Scene,
     case: Case,
-    cases: Sequence[Case],
+    told: Told,
     best: Ranked,
     others: Explained,
 ) -> bool:
@@ -118,8 +142,14 @@ def _unneeded(
     # What speaks most for the old fault must be explained by the new one, else there are two.
     if alone.supports and best.explains.get(alone.supports[0], 0.0) < turn.settings.join_strength:
         return False
-    left = explain_away(others, best.explains)
-    for other in cases:
-        if other is not case and other.root is not None:
-            left = explain_away(left, standing(scene, other.root, onset_s=other.onset_s))
+    left = {}
+    parent = scene.fault(best.hypothesis).shared
+    for key in standing(scene, case.root, onset_s=case.onset_s):
+        # Only where it looks itself: the other cases of a storm explain thousands of signs.
+        strength = best.explains.get(key, 0.0)
+        # Of what a parent shows in many places nothing is left: each little would add up.
+        explained = 1.0 if parent and strength >= _HELD_FROM else strength
+        unexplained = others.get(key, 1.0) * (1.0 - explained)
+        shares = (1.0 - strength for name, strength in told.get(key, ()) if name != case.id)
+        left[key] = unexplained * math.prod(shares)
     return evaluate(scene, case.root, assumed=left).log_odds < scene.settings.second_log_odds

@@ -123,6 +123,10 @@ class Incident:
     resolved_at_s: float | None = None
     merged_into: str = ""
     open_findings: int = 0
+    evidence_count: int = 0
+    """Signs that belong to it; a storm's incident names only some of them as evidence."""
+    affected_count: int = 0
+    """Entities that are affected; a storm's incident names only some of them."""
     change: str = "opened"
     """Why this record was published: opened, confirmed, cause_changed, evidence_added,
     severity_changed,

@@ -42,6 +42,9 @@ class IncidentSettings(Section):
     """Findings whose onsets lie further apart are not grouped."""
     hold_s: float = Field(default=1.0, ge=0)
     """Seconds that a new group waits for more evidence unless the cause is clear at once."""
+    gather_s: float = Field(default=2.0, ge=0)
+    """Seconds for which what several members of a rack, switch or model show waits for their parent
+    to show. 2: a rack falls within two samples. A lone entity and an Xid never wait."""
     hold_max_s: float = Field(default=3.0, ge=0)
     """Seconds after which a group opens although its causes lie close together."""
     lone_confidence: float = Field(default=0.75, ge=0, le=1)
