@@ -420,6 +420,18 @@ def test_the_cap_counts_by_kind_and_forgets_after_a_minute() -> None:
     assert cap.dropped == 1
 
 
+def test_kinds_that_are_invented_fill_no_memory() -> None:
+    """And what comes of a known kind meanwhile is let through."""
+    cap = RateCap(per_minute_max=2)
+    assert cap.admit("known", 0.0)
+    admitted = sum(cap.admit(f"invented {number}", 1.0) for number in range(10_000))
+
+    assert admitted < 5000
+    assert cap.dropped == 10_000 - admitted
+    assert cap.admit("known", 2.0)
+    assert all(cap.admit(f"later {number}", 62.0) for number in range(1000)), "none is remembered"
+
+
 def test_a_device_is_waited_for_and_one_that_has_ended_is_not(tmp_path: Path) -> None:
     """What stands in for the kernel log may end: it is then readable for ever, and says nothing."""
     pipe = tmp_path / "kmsg"
