@@ -3,6 +3,7 @@
 The node agent runs one; on a machine that allows no programs it says so and does nothing else.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 
@@ -24,6 +25,8 @@ from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness, event_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.ebpf import EbpfSettings
+
+logger = logging.getLogger(__name__)
 
 GpusOf = Callable[[int], Sequence[EntityId]]
 """The GPUs on which NVML sees this process."""
@@ -90,6 +93,9 @@ class EbpfCollector:
     def open(self) -> None:
         """Load and attach what the machine allows."""
         self._probes = started = self._start(self._settings)
+        if isinstance(started, Reason):
+            why = f"{started.why.value} {started.words}"[:200]
+            logger.warning("no programs in the kernel", extra={"why": why})
         if isinstance(started, Probes):
             self._listener = Listener(started.ring, report=self._report)
             self._hears(EventType.XID, started.tells_xids)

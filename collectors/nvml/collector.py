@@ -4,6 +4,7 @@
 and touches no other; a node without a driver or without a GPU says so and is looked at again later.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.agent import NvmlSettings
 from fleetmend.signals.catalogue import Catalogue, catalogue
+
+logger = logging.getLogger(__name__)
 
 _DRIVER = "driver"
 _REPORT_S = 60.0
@@ -149,6 +152,9 @@ class NvmlCollector:
         elif not self._gpus:
             self.found.clear()
         for event in self._reports.driver(failure, text, len(found), at_s):
+            if failure is not None:
+                why = f"{failure.value}: {text}"[:200]
+                logger.warning("NVML shows no GPU", extra={"why": why})
             self._sink.event(event)
         count = (at_s, self._entity, "node.gpus_found", float(len(found)))
         self._keep(SampleBatch.from_rows([count]), at_s)
