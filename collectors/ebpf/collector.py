@@ -103,6 +103,11 @@ class EbpfCollector:
         for change in observed(self._cluster, self._name, [self._subject], self._clock.now_s()):
             self._sink.topology(change)
 
+    @property
+    def available(self) -> bool:
+        """Whether programs run; from any thread."""
+        return isinstance(self._probes, Probes)
+
     def totals(self) -> dict[tuple[EntityId, str], int]:
         """What was counted so far, by GPU or node and name; from any thread."""
         return self._counts.totals()
@@ -128,8 +133,7 @@ class EbpfCollector:
             except BpfError as error:
                 self.close()
                 self._probes = Reason(Unavailable.REFUSED, error.what)
-        available = isinstance(self._probes, Probes)
-        rows.append((at_s, self._subject, "node.ebpf_available", float(available)))
+        rows.append((at_s, self._subject, "node.ebpf_available", float(self.available)))
         for event in events:
             if self._cap.admit(str(event.data.get("what", event.type)), at_s):
                 self._sink.event(event)

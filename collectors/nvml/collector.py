@@ -66,6 +66,8 @@ class NvmlCollector:
     ) -> None:
         self.calls_failed = 0
         """Calls that gave nothing and should have."""
+        self.gpus_found = 0
+        """As last counted."""
         self.found = threading.Event()
         """Set while the driver is loaded and has a GPU."""
         self._settings = settings
@@ -156,7 +158,8 @@ class NvmlCollector:
                 why = f"{failure.value}: {text}"[:200]
                 logger.warning("NVML shows no GPU", extra={"why": why})
             self._sink.event(event)
-        count = (at_s, self._entity, "node.gpus_found", float(len(found)))
+        self.gpus_found = len(found)
+        count = (at_s, self._entity, "node.gpus_found", float(self.gpus_found))
         self._keep(SampleBatch.from_rows([count]), at_s)
 
     def _rounds_of(self, gpu: Gpu) -> GpuRounds:
