@@ -10,7 +10,7 @@ from collectors.logs import LogEvents, LogLine
 from collectors.naming import Resolve
 from collectors.signatures import Channel
 from collectors.sink import Sink
-from collectors.tail import Tail, open_tail
+from collectors.tail import FileTail, Tail
 from fleetmend.clock import Clock
 from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.events import Witness
@@ -28,7 +28,8 @@ def engine_log(
     from_start: bool = False,
     tail: Tail | None = None,
 ) -> LogFollower:
-    """A follower of an engine's log. Raises BadInput when the log cannot be opened."""
+    """A follower of an engine's log: a plain file and nothing else, since the engine's owner says
+    what is there. What cannot be read is told when it is followed."""
     engine = entity_id(cluster, EntityKind.ENGINE, settings.engine)
 
     def to_line(text: str, now_s: float) -> LogLine:
@@ -43,7 +44,7 @@ def engine_log(
         observes=engine,
         sink=sink,
         clock=clock,
-        tail=tail or open_tail(Path(settings.path), from_start=from_start),
+        tail=tail or FileTail(Path(settings.path), from_start=from_start),
         to_line=to_line,
         events=LogEvents(cluster=cluster, resolve=resolve),
         per_minute_max=per_minute_max,

@@ -27,6 +27,8 @@ _NAME_S = 5.0
 start the log may be read before the first scrape."""
 _HEARTBEAT_S = 10.0
 _WINDOW_S = 60.0
+_KINDS_MAX = 4096
+"""Kinds within a minute or two; those of a node are some hundred."""
 
 ToLine = Callable[[str, float], LogLine]
 """From a raw line and the time it was read to what it is."""
@@ -36,17 +38,31 @@ class RateCap:
     """At most so many of one kind in any minute; the rest is counted.
 
     By kind, so that a storm of one message (or somebody who prints it on purpose) cannot hide
-    another.
+    another. A kind of which nothing came for a minute is forgotten, and of more kinds than a table
+    holds none is let through: who invents kinds fills no memory.
     """
 
     def __init__(self, *, per_minute_max: int) -> None:
         self._max = per_minute_max
         self._taken_s: dict[str, deque[float]] = {}
+        self._pruned_s = float("-inf")
         self.dropped = 0
 
     def admit(self, kind: str, now_s: float) -> bool:
         """Count one; false when there were too many of its kind in the last minute."""
-        taken_s = self._taken_s.setdefault(kind, deque())
+        if now_s - self._pruned_s >= _WINDOW_S:
+            self._pruned_s = now_s
+            self._taken_s = {
+                known: taken_s
+                for known, taken_s in self._taken_s.items()
+                if now_s - taken_s[-1] < _WINDOW_S
+            }
+        taken_s = self._taken_s.get(kind)
+        if taken_s is None:
+            if len(self._taken_s) >= _KINDS_MAX:
+                self.dropped += 1
+                return False
+            taken_s = self._taken_s[kind] = deque()
         while taken_s and now_s - taken_s[0] >= _WINDOW_S:
             taken_s.popleft()
         if len(taken_s) >= self._max:

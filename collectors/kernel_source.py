@@ -1,6 +1,7 @@
 """The kernel log of the node that the agent runs on: a log that cannot be read is a fact that is
 told, and tried again. `fleetmend agent` runs one; its Xids go to the desk."""
 
+import logging
 import os
 import threading
 
@@ -13,6 +14,8 @@ from fleetmend.errors import BadInput
 from fleetmend.model.entities import EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, event_id
 from fleetmend.settings.collectors import KernelLogSettings
+
+logger = logging.getLogger(__name__)
 
 _AGAIN_S = 60.0
 """Seconds until a log that could not be read is tried again."""
@@ -73,6 +76,8 @@ class KernelSource:
         if failing == self._failing:
             return
         self._failing = failing
+        if failing:
+            logger.warning("the kernel log cannot be read", extra={"why": failing[:_TEXT_MAX]})
         node, at_s = self._settings.node, self._clock.now_s()
         source, outcome = f"collector/kmsg-{node}", "unreadable" if failing else "ok"
         self._sink.event(

@@ -16,6 +16,8 @@ from fleetmend.errors import BadInput, PortError
 _METHOD = "/v1.PodResourcesLister/List"
 _NAME_MAX = 253
 _DEVICES_MAX = 4096
+_SHARES_MAX = 65_536
+"""Times that a device is named: each container names each of its own, shared ones again."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _VENDOR = "nvidia.com/"
 
@@ -62,7 +64,8 @@ class PodResources:
 
 def parse_holders(message: bytes) -> Holders:
     """A `ListPodResourcesResponse`. Raises BadInput for what is none."""
-    found: dict[str, list[PodRef]] = {}
+    found: dict[str, dict[PodRef, None]] = {}
+    named = 0
     for pod in _submessages(message, 1):
         name, namespace = _text(pod, 1), _text(pod, 2)
         for container in _submessages(pod, 3):
@@ -73,17 +76,19 @@ def parse_holders(message: bytes) -> Holders:
                 for device in _submessages(devices, 2):
                     # A GPU shared in time is handed out as `GPU-<uuid>::<number>`.
                     uuid = _decoded(device).partition("::")[0]
-                    holders = found.setdefault(uuid, [])
-                    if ref not in holders:
-                        holders.append(ref)
-                    if len(found) > _DEVICES_MAX:
-                        raise BadInput(f"over {_DEVICES_MAX} devices on one node")
+                    found.setdefault(uuid, {})[ref] = None
+                    named += 1
+                    if named > _SHARES_MAX or len(found) > _DEVICES_MAX:
+                        raise BadInput(f"over {_DEVICES_MAX} devices or {_SHARES_MAX} shares")
     return {uuid: tuple(holders) for uuid, holders in found.items()}
 
 
 def _text(message: bytes, field: int) -> str:
     """The last text of a field; empty when it is not there."""
-    return _decoded(next(iter([*_submessages(message, field)][::-1]), b""))
+    last = b""
+    for text in _submessages(message, field):
+        last = text
+    return _decoded(last)
 
 
 def _decoded(text: bytes) -> str:

@@ -85,7 +85,9 @@ def signatures() -> tuple[Signature, ...]:
     return tuple(found)
 
 
-_DRIVER_MARKS = ("NVRM:", "nvidia-nvswitch")
+_OF_A_PROCESS = re.compile(r".{1,15}\[\d+\]")
+"""Name and number that the kernel begins lines about crashes with; a name has 15 bytes."""
+_TOLD_OF_PROCESSES = frozenset({"nccl_segfault"})
 _STAMPS = re.compile(r"(?:\[[^\]]{1,24}\]\s*)*")
 """What `dmesg` puts before a line: time, and the thread on newer kernels."""
 
@@ -112,12 +114,16 @@ def match_line(line: str, channel: Channel) -> Match | None:
 
 
 def _find(signature: Signature, line: str) -> re.Match[str] | None:
-    """The driver's own lines begin with its mark. Elsewhere in a kernel line the same words may be
-    the name of a program that a tenant chose (`segfault ... in NVRM: Xid (...)`)."""
-    if signature.pattern.pattern.startswith(_DRIVER_MARKS):
-        stamp = _STAMPS.match(line)
-        return signature.pattern.match(line, stamp.end() if stamp else 0)
-    return signature.pattern.search(line)
+    """The kernel's own lines begin with what the pattern begins with. Further on the same words may
+    be the name of a program, a library or a group that a tenant chose (`segfault ... in NVRM: Xid
+    (...)`), and a line about a crash begins with such a name and the number of its process."""
+    if signature.channel is not Channel.KERNEL or signature.adds_to:
+        return signature.pattern.search(line)  # what adds follows upon a line that is the kernel's
+    stamp = _STAMPS.match(line)
+    start = stamp.end() if stamp else 0
+    if _OF_A_PROCESS.match(line, start) and signature.name not in _TOLD_OF_PROCESSES:
+        return None
+    return signature.pattern.match(line, start)
 
 
 def _typed(field: str, value: str) -> str | int:

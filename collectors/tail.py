@@ -7,6 +7,7 @@ until the kernel says that there is more, where it does.
 import os
 import select
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -68,8 +69,31 @@ def held_lines(path: Path) -> list[str]:
     return lines
 
 
+def _regular(path: Path) -> int | None:
+    """A descriptor of a plain file; None when there is none. Raises BadInput for anything else:
+    whoever writes a log may put a pipe there, which blocks, or a link to a device, which may act
+    when it is opened. So what it is is asked before it is opened."""
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BadInput(error.strerror or str(error), where=str(path)) from error
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise BadInput("this is no plain file", where=str(path))
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadInput(error.strerror or str(error), where=str(path)) from error
+    finally:
+        os.close(place)
+
+
 def _newest_lines(path: Path) -> list[str]:
-    with path.open("rb") as file:
+    descriptor = _regular(path)
+    if descriptor is None:
+        return []
+    with os.fdopen(descriptor, "rb") as file:
         start = max(0, os.fstat(file.fileno()).st_size - READ_MAX)
         file.seek(start)
         lines = file.read(READ_MAX).split(b"\n")
@@ -86,7 +110,8 @@ class FileTail:
         self._inode = (0, 0)
         self._offset = 0
         self._rest = b""
-        self._open(skip=not from_start)
+        with suppress(BadInput):  # who follows it hears of it at the first poll
+            self._open(skip=not from_start)
 
     def poll(self) -> list[str]:
         """The lines that are complete; a cut file is read from its new start."""
@@ -113,12 +138,9 @@ class FileTail:
         self._descriptor, self._rest = None, b""
 
     def _open(self, *, skip: bool) -> bool:
-        try:
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        self._descriptor = _regular(self._path)
+        if self._descriptor is None:
             return False
-        except OSError as error:
-            raise BadInput(error.strerror or str(error), where=str(self._path)) from error
         status = os.fstat(self._descriptor)
         self._inode = (status.st_dev, status.st_ino)
         self._offset = status.st_size if skip else 0

@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from fleetmend.clock import Clock
+from fleetmend.errors import SettingsError
 from fleetmend.services import ServiceThreads
 from fleetmend.streams.producer import Producer
 from fleetmend.streams.runner import StageRunner
@@ -23,7 +24,8 @@ TEXT = "text/plain; charset=utf-8"
 
 
 class HealthPages:
-    """A small server in a thread; `port` is the one it got when 0 was asked for."""
+    """A small server in a thread; `port` is the one it got when 0 was asked for. Raises
+    SettingsError where it cannot listen."""
 
     def __init__(
         self, host: str, port: int, *, unready: Callable[[], list[str]], registry: CollectorRegistry
@@ -47,7 +49,14 @@ class HealthPages:
             def log_message(self, format: str, *args: object) -> None:
                 """Probes every few seconds are no news."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}",
+                where="health.port",
+                fix="Set health.host and health.port to an address that is free.",
+            ) from error
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

@@ -3,6 +3,7 @@
 The node agent runs one; on a machine that allows no programs it says so and does nothing else.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 
@@ -24,6 +25,8 @@ from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness, event_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.ebpf import EbpfSettings
+
+logger = logging.getLogger(__name__)
 
 GpusOf = Callable[[int], Sequence[EntityId]]
 """The GPUs on which NVML sees this process."""
@@ -90,12 +93,20 @@ class EbpfCollector:
     def open(self) -> None:
         """Load and attach what the machine allows."""
         self._probes = started = self._start(self._settings)
+        if isinstance(started, Reason):
+            why = f"{started.why.value} {started.words}"[:200]
+            logger.warning("no programs in the kernel", extra={"why": why})
         if isinstance(started, Probes):
             self._listener = Listener(started.ring, report=self._report)
             self._hears(EventType.XID, started.tells_xids)
             self._hears(EventType.SXID, started.tells_sxids)
         for change in observed(self._cluster, self._name, [self._subject], self._clock.now_s()):
             self._sink.topology(change)
+
+    @property
+    def available(self) -> bool:
+        """Whether programs run; from any thread."""
+        return isinstance(self._probes, Probes)
 
     def totals(self) -> dict[tuple[EntityId, str], int]:
         """What was counted so far, by GPU or node and name; from any thread."""
@@ -122,8 +133,7 @@ class EbpfCollector:
             except BpfError as error:
                 self.close()
                 self._probes = Reason(Unavailable.REFUSED, error.what)
-        available = isinstance(self._probes, Probes)
-        rows.append((at_s, self._subject, "node.ebpf_available", float(available)))
+        rows.append((at_s, self._subject, "node.ebpf_available", float(self.available)))
         for event in events:
             if self._cap.admit(str(event.data.get("what", event.type)), at_s):
                 self._sink.event(event)

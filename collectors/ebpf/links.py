@@ -15,8 +15,13 @@ from collectors.ebpf.elf import function_offsets
 from collectors.ebpf.libbpf import BpfError, UprobeOptions
 from collectors.ebpf.loaded import Loaded
 from collectors.ebpf.multi import link
-from collectors.ebpf.programs import PROGRAMS, Group, Library, Probe
+from collectors.ebpf.opening import opened, own_path
+from collectors.ebpf.processes import MappedLibrary
+from collectors.ebpf.programs import PROGRAMS, Group, Probe
+from fleetmend.clock import Clock
 
+_Places = Mapping[str, Sequence[int]]
+"""Function by its offsets in the file."""
 _EVERY_PROCESS = -1
 _AT_ONCE = 32
 """Links that are let go at the same time: more than the programs of a library."""
@@ -39,8 +44,9 @@ class Attached:
 class Links:
     """All links of one agent, by place. Used by one thread."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, clock: Clock) -> None:
         self._loaded = loaded
+        self._clock = clock
         self._lib = loaded.lib
 
     def kernel(self) -> Attached:
@@ -59,38 +65,35 @@ class Links:
                         made.failed[name] = error.what
         return made
 
-    def library(self, path: Path, library: Library) -> Attached:
-        """Attach the loaded groups of a library to the file at `path`, for all processes that map
-        this file now or later. A return is attached before its entry, so that no entry waits for a
-        return that nobody sees."""
-        made = Attached()
+    def library(self, mapped: MappedLibrary) -> Attached | None:
+        """Attach the loaded groups of a library to its file, for all processes that map this file
+        now or later. The file is opened once and is exactly the one that was found, or nothing is
+        attached and None given: offsets read from one file must never become breakpoints in
+        another. A return is attached before its entry, so that no entry waits for a return that
+        nobody sees."""
         probes = [
             (group, probe)
             for group in self._loaded.objects
-            if PROGRAMS[group].library is library
+            if PROGRAMS[group].library is mapped.library
             for probe in PROGRAMS[group].probes
         ]
-        if not self._loaded.multi:
-            for group, probe in probes:
-                self._probe(made, path, group, probe)
-            return made
         names = {name for _, probe in probes for name in probe.functions}
-        offsets = function_offsets(path, names)
-        made.absent += sorted(names - offsets.keys())
-        for group, probe in probes:
-            self._probe_many(made, path, group, probe, offsets)
+        with opened(mapped.root, mapped.inside, inode=mapped.inode) as descriptor:
+            if descriptor is None:
+                return None
+            made = Attached()
+            offsets = function_offsets(descriptor, names, monotonic_s=self._clock.monotonic_s)
+            made.absent += sorted(names - offsets.keys())
+            attach = self._probe_many if self._loaded.multi else self._probe
+            for group, probe in probes:
+                here = {name: offsets[name] for name in probe.functions if name in offsets}
+                attach(made, own_path(descriptor), group, probe, here)
         return made
 
     def _probe_many(
-        self,
-        made: Attached,
-        path: Path,
-        group: Group,
-        probe: Probe,
-        offsets: Mapping[str, Sequence[int]],
+        self, made: Attached, path: Path, group: Group, probe: Probe, here: _Places
     ) -> None:
-        here = [name for name in probe.functions if name in offsets]
-        places = [offset for name in here for offset in offsets[name]]
+        places = [offset for offsets in here.values() for offset in offsets]
         if not places:
             return
         try:
@@ -102,27 +105,26 @@ class Links:
         except BpfError as error:
             made.failed.update(dict.fromkeys(here, error.what))
 
-    def _probe(self, made: Attached, path: Path, group: Group, probe: Probe) -> None:
-        for function in probe.functions:
+    def _probe(self, made: Attached, path: Path, group: Group, probe: Probe, here: _Places) -> None:
+        for function, offsets in here.items():
             try:
-                if probe.back:
-                    made.links.append(self._uprobe(path, group, probe.back, function, back=True))
-                made.links.append(self._uprobe(path, group, probe.entry, function, back=False))
+                for offset in offsets:
+                    if probe.back:
+                        made.links.append(self._uprobe(path, group, probe.back, offset, back=True))
+                    made.links.append(self._uprobe(path, group, probe.entry, offset, back=False))
             except BpfError as error:
-                if error.code == errno.ENOENT:
-                    made.absent.append(function)
-                else:
-                    made.failed[function] = error.what
+                made.failed[function] = error.what
 
-    def _uprobe(self, path: Path, group: Group, program: str, function: str, *, back: bool) -> int:
-        options = UprobeOptions(c.sizeof(UprobeOptions), 0, 0, back, function.encode())
+    def _uprobe(self, path: Path, group: Group, program: str, offset: int, *, back: bool) -> int:
+        # By place and without a name: with one libbpf would read the file's tables itself.
+        options = UprobeOptions(c.sizeof(UprobeOptions), 0, 0, back, None)
         self._lib.words()
         return self._lib.pointer(
             "bpf_program__attach_uprobe_opts",
             self._loaded.program(group, program),
             _EVERY_PROCESS,
             bytes(path),
-            0,
+            offset,
             c.byref(options),
         )
 

@@ -4,6 +4,7 @@
 """
 
 import ctypes as c
+import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,11 @@ from collectors.ebpf.links import Attached, Links
 from collectors.ebpf.loaded import Loaded, Refuse, load
 from collectors.ebpf.maps import Maps, Records
 from collectors.ebpf.multi import supported
-from collectors.ebpf.processes import Inode, MappedLibrary, Process, library_at
+from collectors.ebpf.opening import Inode
+from collectors.ebpf.processes import MappedLibrary, Process, library_at
 from collectors.ebpf.programs import OFF_BY_DEFAULT, PROGRAMS, Group
 from collectors.ebpf.snapshot import Snapshot, read
+from fleetmend.clock import SystemClock
 from fleetmend.settings.ebpf import EbpfSettings
 
 _BY_PID = {"live", "usages", "contexts", "communicators"}
@@ -57,7 +60,7 @@ class Probes:
     def __init__(self, loaded: Loaded, settings: EbpfSettings) -> None:
         """Attaches the kernel's programs and the libraries of the settings; see `start`."""
         self._loaded = loaded
-        self._links = Links(loaded)
+        self._links = Links(loaded, SystemClock())
         self._settings = settings
         self._maps = Maps(loaded.lib, loaded.fds)
         self._records = self._maps.records()
@@ -135,7 +138,7 @@ class Probes:
         neither has any more. All of a library's processes are counted, whoever was found."""
         wanted: dict[Inode, MappedLibrary] = {}
         for name in self._settings.libraries:
-            library = library_at(Path(name))
+            library = library_at(os.path.abspath(name))
             if library is not None:
                 wanted.setdefault(library.inode, library)
         for process in found:
@@ -151,7 +154,9 @@ class Probes:
             if len(self._libraries) >= self._settings.libraries_max:
                 self._over_limit += 1
                 continue
-            self._libraries[inode] = self._links.library(library.path, library.library)
+            made = self._links.library(library)
+            if made is not None:  # else its path was swapped: the next look may find it again
+                self._libraries[inode] = made
 
     def _track(self, pid: int) -> None:
         """Exits and stalls of this process count from now on."""

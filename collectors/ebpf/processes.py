@@ -1,14 +1,14 @@
 """Which processes have CUDA or NCCL mapped, and under which path their library can be opened: also
-in containers, through the process's own root in /proc. What a process maps is its own word: paths
+in containers, inside the process's own root in /proc. What a process maps is its own word: paths
 are capped and must lead to the very file that is mapped."""
 
 import os
 import re
-import stat
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors.ebpf.opening import Inode, held
 from collectors.ebpf.programs import Library
 
 _MAPS_BYTES_MAX = 4 << 20
@@ -22,9 +22,6 @@ _RARELY_S = 300.0
 _NAME = re.compile(r"(libcuda|libnccl)\.so[.0-9]*")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
-Inode = tuple[int, int]
-"""Device and number."""
-
 
 @dataclass(frozen=True, slots=True)
 class MappedLibrary:
@@ -33,7 +30,11 @@ class MappedLibrary:
     library: Library
     inode: Inode
     path: Path
-    """Through the process's root."""
+    """Through the process's root: for people. It is opened from `root` and `inside`."""
+    root: Path
+    """The root of the process in /proc; `/` for a library of the settings."""
+    inside: str
+    """The path as the process sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +71,19 @@ def started_at(pid: int, proc: Path = Path("/proc")) -> int | None:
         return None
 
 
-def library_at(path: Path, *, number: int | None = None) -> MappedLibrary | None:
-    """The library at `path`, if it is a plain file of a known name (and has the inode number that
-    the process has mapped)."""
-    match = _NAME.fullmatch(path.name)
+def library_at(
+    inside: str, *, root: Path = Path("/"), number: int | None = None
+) -> MappedLibrary | None:
+    """The library at a path of the tree below `root`, if it is a plain file of a known name (and
+    has the inode number that the process has mapped)."""
+    match = _NAME.fullmatch(inside.rpartition("/")[2])
     if match is None:
         return None
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode) or (number is not None and found.st_ino != number):
-        return None
-    return MappedLibrary(Library(match[1]), (found.st_dev, found.st_ino), path)
+    with held(root, inside) as place:
+        if place is None or (number is not None and place[1][1] != number):
+            return None
+        path = root / inside.lstrip("/")
+        return MappedLibrary(Library(match[1]), place[1], path, root, inside)
 
 
 def libraries_of(pid: int, proc: Path = Path("/proc")) -> tuple[MappedLibrary, ...]:
@@ -94,7 +95,7 @@ def libraries_of(pid: int, proc: Path = Path("/proc")) -> tuple[MappedLibrary, .
         return ()
     found: dict[Inode, MappedLibrary] = {}
     for inside, number in dict.fromkeys(_mapped(text)):
-        library = library_at(proc / str(pid) / "root" / inside.lstrip("/"), number=number)
+        library = library_at(inside, root=proc / str(pid) / "root", number=number)
         if library is not None:
             found.setdefault(library.inode, library)
     return tuple(found.values())

@@ -4,6 +4,7 @@
 and touches no other; a node without a driver or without a GPU says so and is looked at again later.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.samples import SampleBatch
 from fleetmend.settings.agent import NvmlSettings
 from fleetmend.signals.catalogue import Catalogue, catalogue
+
+logger = logging.getLogger(__name__)
 
 _DRIVER = "driver"
 _REPORT_S = 60.0
@@ -63,6 +66,8 @@ class NvmlCollector:
     ) -> None:
         self.calls_failed = 0
         """Calls that gave nothing and should have."""
+        self.gpus_found = 0
+        """As last counted."""
         self.found = threading.Event()
         """Set while the driver is loaded and has a GPU."""
         self._settings = settings
@@ -149,8 +154,12 @@ class NvmlCollector:
         elif not self._gpus:
             self.found.clear()
         for event in self._reports.driver(failure, text, len(found), at_s):
+            if failure is not None:
+                why = f"{failure.value}: {text}"[:200]
+                logger.warning("NVML shows no GPU", extra={"why": why})
             self._sink.event(event)
-        count = (at_s, self._entity, "node.gpus_found", float(len(found)))
+        self.gpus_found = len(found)
+        count = (at_s, self._entity, "node.gpus_found", float(self.gpus_found))
         self._keep(SampleBatch.from_rows([count]), at_s)
 
     def _rounds_of(self, gpu: Gpu) -> GpuRounds:

@@ -5,6 +5,7 @@ binding's errors become NvmlError here. Nothing judges, nothing waits: whoever c
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from ctypes import CDLL, RTLD_GLOBAL
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +51,8 @@ class NvmlLibrary:
         self._loaded: CDLL | None = None
         self._handles: dict[str, _Handles] = {}
         self._events: Any = None
+        self._registered: set[str] = set()
+        """UUIDs of the GPUs whose Xids come through `_events`."""
 
     def start(self) -> str:
         """Load library and driver. Raises NvmlError with the reason why there is none."""
@@ -157,19 +160,28 @@ class NvmlLibrary:
     def _subscribe(self, gpus: Sequence[Gpu]) -> None:
         """Ask for Xids of every GPU, and for nothing else: clock events come several times a
         second and would drown them."""
-        if self._events is not None:
+        present = {gpu.uuid for gpu in gpus}
+        self._registered &= present  # one that was away has forgotten what it was asked for
+        missing = sorted(present - self._registered)
+        if not missing:
             return
         try:
-            events = asked("event_set", pynvml.nvmlEventSetCreate)
-            for gpu in gpus:
-                board, kind = self._handles[gpu.uuid].board, pynvml.nvmlEventTypeXidCriticalError
-                asked(
-                    "register",
-                    partial(pynvml.nvmlDeviceRegisterEvents, board, kind, events),
-                )
+            events = self._events or asked("event_set", pynvml.nvmlEventSetCreate)
         except NvmlError:
             return  # `wait_xid` says that there are none
-        self._events = events
+        kind = pynvml.nvmlEventTypeXidCriticalError
+        for uuid in missing:
+            board = self._handles[uuid].board
+            try:
+                asked("register", partial(pynvml.nvmlDeviceRegisterEvents, board, kind, events))
+            except NvmlError:
+                continue  # it is asked again at the next inventory; the others can tell meanwhile
+            self._registered.add(uuid)
+        if self._registered:
+            self._events = events
+        elif self._events is None:
+            with suppress(NvmlError):
+                asked("events", partial(pynvml.nvmlEventSetFree, events))
 
     def wait_xid(self, timeout_s: float) -> DriverXid | None:
         """The next Xid, or None. Raises NvmlError where the driver has no events."""
@@ -194,6 +206,7 @@ class NvmlLibrary:
 
     def close(self) -> None:
         """Let go of the driver; the library stays loaded."""
+        self._registered.clear()
         if self._events is not None:
             events, self._events = self._events, None
             asked("events", lambda: pynvml.nvmlEventSetFree(events))

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from collectors.nvml.port import NvmlError, NvmlFailure
 
 T = TypeVar("T")
+_TEXT_MAX = 200
 _ALL_SHARE = 0.1
 """Of the deadline: how long all are waited for together before each is by itself."""
 
@@ -33,6 +34,9 @@ class _Task(Generic[T]):
             self.result = self._work()
         except NvmlError as error:
             self.error = error
+        except Exception as error:  # noqa: BLE001 - else the worker ends, and with it all calls
+            text = f"{type(error).__name__}: {error}"[:_TEXT_MAX]
+            self.error = NvmlError(NvmlFailure.FAILED, call="call", text=text)
         finally:
             self.done.set()
 
@@ -79,8 +83,8 @@ class Watch:
         self._worker: _Worker | None = None
 
     def call(self, who: str, work: Callable[[], T]) -> T:
-        """What `work` gives. Raises what it raises, and NvmlError HUNG when it takes longer than
-        the deadline or when the last call of `who` has still not come back."""
+        """What `work` gives. Raises its NvmlError, FAILED for any other error, and HUNG when it
+        takes longer than the deadline or when the last call of `who` has still not come back."""
         outcome = self.each({who: work})[who]
         if isinstance(outcome, NvmlError):
             raise outcome

@@ -28,7 +28,7 @@ from collectors.sink import Sink
 from collectors.xid_desk import XidDesk
 from collectors.xid_merge import XidWitness
 from fleetmend.cli.agent_beat import Heartbeat
-from fleetmend.cli.agent_figures import AgentFigures, KernelFigures
+from fleetmend.cli.agent_figures import AgentFigures, KernelFigures, SourceFigures
 from fleetmend.cli.agent_memory import stay_small
 from fleetmend.cli.agent_sink import AgentSink, Promises
 from fleetmend.cli.app import app, say
@@ -92,6 +92,8 @@ class AgentParts:
     producer: Producer
     counted: Callable[[], Mapping[tuple[EntityId, str], int]]
     """What the kernel's programs have counted."""
+    sources: SourceFigures
+    """Which sources answer."""
 
 
 def make(
@@ -160,6 +162,10 @@ def make(
     else:
         desk.learn({})  # nobody will ever say which GPU has an address
     counted: Callable[[], Mapping[tuple[EntityId, str], int]] = dict
+    sources = SourceFigures(
+        gpus=(lambda: 0) if gpus is None else partial(getattr, gpus, "gpus_found"),
+        programs=lambda: False,
+    )
     if agent.ebpf.enabled:
         programs = EbpfCollector(
             agent.ebpf,
@@ -175,12 +181,13 @@ def make(
         )
         found.append(Loop("ebpf", programs.run))
         counted = programs.totals
+        sources.programs = partial(getattr, programs, "available")
     beat = Heartbeat(
         settings, node=node, spool=spool, desk=desk, pods=pods, failed=failed, sink=sink("agent")
     )
     found.append(Loop("agent", partial(beat.run, clock)))
     found.append(Loop("marks", partial(mark, producer, promises, clock)))
-    return AgentParts(node, clock, spool, desk, tuple(found), producer, counted)
+    return AgentParts(node, clock, spool, desk, tuple(found), producer, counted, sources)
 
 
 def mark(producer: Producer, promises: Promises, clock: Clock, stop: threading.Event) -> None:
@@ -212,6 +219,7 @@ def run(parts: AgentParts, settings: Settings, stop: threading.Event) -> None:
     registry.register(ServiceMetrics(threads))
     registry.register(AgentFigures(parts.clock, parts.spool.figures))
     registry.register(KernelFigures(parts.counted))
+    registry.register(parts.sources)
     health = settings.health
     pages = None
     if health.port:

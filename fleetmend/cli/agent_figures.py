@@ -89,6 +89,29 @@ class KernelFigures(Collector):
 
 
 @dataclass(slots=True, eq=False)
+class SourceFigures(Collector):
+    """Which sources of the node answer now. Read when the page is asked for."""
+
+    gpus: Callable[[], int]
+    """How many GPUs the driver showed when they were last counted."""
+    programs: Callable[[], bool]
+    """Whether programs in the kernel run."""
+
+    def collect(self) -> list[Metric]:
+        """A figure each; 0 where a source is switched off, too."""
+        return [
+            GaugeMetricFamily(
+                "fleetmend_agent_gpus", "GPUs that NVML shows, as last counted", value=self.gpus()
+            ),
+            GaugeMetricFamily(
+                "fleetmend_agent_ebpf_available",
+                "1 while programs in the kernel run",
+                value=float(self.programs()),
+            ),
+        ]
+
+
+@dataclass(slots=True, eq=False)
 class AgentFigures(Collector):
     """Read when the page is asked for."""
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from console.metrics import Metrics
-from fleetmend.cli.agent_figures import AgentFigures
+from fleetmend.cli.agent_figures import AgentFigures, SourceFigures
 from fleetmend.clock import ManualClock
 from fleetmend.health import FOLD_COUNTERS, FlowMetrics, ServiceMetrics
 from fleetmend.services import ServiceThreads
@@ -25,6 +25,7 @@ def shown() -> set[str]:
     registry.register(FlowMetrics(clock))
     spool = SpoolFigures(Amount(), 0, 0.0, Amount(), {"samples": 0, "events": 0}, 0, "")
     registry.register(AgentFigures(clock, lambda: spool))
+    registry.register(SourceFigures(lambda: 0, lambda: False))
     Metrics(registry, readers=float, store_ok=float, chain_whole=float)
     return {_name(metric) for metric in registry.collect()}
 

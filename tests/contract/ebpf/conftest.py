@@ -77,5 +77,5 @@ def paths(libraries: Libraries) -> tuple[Path, Path]:
 
 def found(worker: Worker, *files: Path) -> Process:
     """The worker as a scan would find it, if it had these files mapped."""
-    mapped: list[MappedLibrary] = [x for file in files if (x := library_at(file)) is not None]
+    mapped: list[MappedLibrary] = [x for file in files if (x := library_at(str(file))) is not None]
     return Process(worker.pid, started_at(worker.pid) or 0, "worker", tuple(mapped))

@@ -10,6 +10,7 @@ from fleetmend.cli.agent_figures import (
     AgentFigures,
     KernelFigures,
     OwnUse,
+    SourceFigures,
     own_rows,
     own_use,
 )
@@ -50,6 +51,14 @@ def test_the_page_says_how_deep_and_how_old_the_spool_is() -> None:
     assert value("spool_torn_bytes_total") == 3
     assert (value("agent_memory_bytes") or 0) > 1e6
     assert (value("agent_cpu_seconds_total") or 0) > 0
+
+
+def test_the_page_says_which_sources_answer() -> None:
+    registry = CollectorRegistry()
+    registry.register(SourceFigures(gpus=lambda: 8, programs=lambda: True))
+
+    assert registry.get_sample_value("fleetmend_agent_gpus") == 8
+    assert registry.get_sample_value("fleetmend_agent_ebpf_available") == 1
 
 
 def test_where_nothing_waits_nothing_is_old() -> None:

@@ -60,6 +60,16 @@ def test_it_goes_on_saying_so_now_and_then() -> None:
     assert len(sink.events) == 3
 
 
+def test_a_node_without_programs_says_so_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    started = collector(ListSink(), ManualClock(), Reason(Unavailable.NO_BTF))
+    started.open()
+    for _ in range(3):
+        started.poll()
+
+    [line] = [record for record in caplog.records if record.name.startswith("collectors.")]
+    assert Unavailable.NO_BTF.value in vars(line)["why"]
+
+
 def test_it_stops_when_told_to() -> None:
     stop = threading.Event()
     stop.set()

@@ -420,6 +420,50 @@ def test_the_cap_counts_by_kind_and_forgets_after_a_minute() -> None:
     assert cap.dropped == 1
 
 
+def test_kinds_that_are_invented_fill_no_memory() -> None:
+    """And what comes of a known kind meanwhile is let through."""
+    cap = RateCap(per_minute_max=2)
+    assert cap.admit("known", 0.0)
+    admitted = sum(cap.admit(f"invented {number}", 1.0) for number in range(10_000))
+
+    assert admitted < 5000
+    assert cap.dropped == 10_000 - admitted
+    assert cap.admit("known", 2.0)
+    assert all(cap.admit(f"later {number}", 62.0) for number in range(1000)), "none is remembered"
+
+
+@pytest.mark.parametrize("made", ["pipe", "link to a pipe", "link to a device"])
+def test_an_engine_that_puts_something_else_in_place_of_its_log_blocks_nobody(
+    made: str, tmp_path: Path
+) -> None:
+    """At the start, where it would keep the whole collector from starting, and while it runs."""
+    log = tmp_path / "engine.log"
+    log.write_text("")
+    running = FileTail(log, from_start=False)
+    log.unlink()
+    os.mkfifo(tmp_path / "pipe")
+    log.symlink_to(os.devnull if made == "link to a device" else tmp_path / "pipe")
+    if made == "pipe":
+        (tmp_path / "pipe").rename(log)
+    follower = engine_log(
+        EngineLogSettings(engine="e", node="n", path=str(log)),
+        cluster="c",
+        sink=ListSink(),
+        clock=ManualClock(1000.0),
+        resolve=lambda _alias: None,
+        per_minute_max=10,
+    )
+
+    with pytest.raises(BadInput, match="no plain file"):
+        follower.poll()
+    with pytest.raises(BadInput, match="no plain file"):
+        running.poll()
+    log.unlink()
+    log.write_text("back\n")
+    assert running.poll() == ["back"]
+    running.close()
+
+
 def test_a_device_is_waited_for_and_one_that_has_ended_is_not(tmp_path: Path) -> None:
     """What stands in for the kernel log may end: it is then readable for ever, and says nothing."""
     pipe = tmp_path / "kmsg"

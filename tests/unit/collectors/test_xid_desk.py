@@ -155,3 +155,19 @@ def test_an_xid_and_an_sxid_of_one_number_are_two() -> None:
 
     assert node.witnesses(EventType.XID) == ["tracepoint"]
     assert node.witnesses(EventType.SXID) == ["kernel_log"]
+
+
+def test_forged_lines_of_ever_new_numbers_share_one_cap() -> None:
+    """And take nothing from what the kernel itself tells."""
+    node = Node()
+    node.desk.learn({})
+    for number in range(300):
+        forged = XidWitness.APPLICATION_LOG
+        node.desk.take(XidSighting(PCI, 10**9 + number, node.clock.now_s(), forged))
+    node.kernel(KMSG.format(micros=100_000_000))
+    node.clock.sleep(1.0)
+    node.desk.poll()
+
+    told = node.witnesses()
+    assert (told.count("application_log"), told.count("kernel_log")) == (100, 1)
+    assert node.desk.dropped == 200

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fleetmend.clock import ManualClock
-from fleetmend.errors import StreamError
+from fleetmend.errors import SettingsError, StreamError
 from fleetmend.health import FlowMetrics, HealthPages, ServiceMetrics
 from fleetmend.model.entities import EntityId
 from fleetmend.model.events import Event, EventType
@@ -111,6 +111,12 @@ class TestPages:
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read().decode()
+
+    def test_a_port_in_use_names_the_setting(self, pages: HealthPages) -> None:
+        with pytest.raises(SettingsError, match="in use") as caught:
+            HealthPages("127.0.0.1", pages.port, unready=list, registry=CollectorRegistry())
+
+        assert caught.value.where == "health.port"
 
     def test_a_process_that_lives_says_so_whatever_its_services_do(
         self, pages: HealthPages, service: Service
