@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import tracemalloc
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -10,6 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality as Way
 
+from collectors.batches import merge_batches
 from collectors.otlp.intake import Full, Intake
 from fleetmend.clock import ManualClock
 from fleetmend.model.entities import EntityId, TopologyChange
@@ -400,3 +402,67 @@ def test_settings_refuse_an_open_door_to_the_network_without_a_token() -> None:
     sender = OtlpSenderSettings(name="a", speaks_for="cluster")
     with pytest.raises(ValueError, match="loopback"):
         OtlpSettings(host="0.0.0.0", http_port=4318, senders=(sender,))  # noqa: S104
+
+
+def test_attributes_beyond_the_bound_are_not_multiplied_by_the_points(stand: Stand) -> None:
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    for number in range(2_000):
+        resource.resource.attributes.add(key=f"a{number}").value.string_value = "x"
+    metric = resource.scope_metrics.add().metrics.add(name="hw.gpu.utilization")
+    for number in range(40):
+        point = metric.gauge.data_points.add(time_unix_nano=int(NOW_S * NS), as_double=0.5)
+        point.attributes.add(key="hw.id").value.string_value = f"GPU-{number}"
+    tracemalloc.start()
+    try:
+        assert stand.send(request) == 0
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(stand.rows()) == 40
+    assert peak_bytes < 4_000_000
+
+
+def test_labels_of_a_resource_are_bounded_and_what_goes_beyond_is_told(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collectors.otlp.source.LABELS_MAX", 5)
+    request = ExportMetricsServiceRequest()
+    for number in range(9):
+        one = gauge("hw.gpu.utilization", 0.5, hw__id=f"GPU-{number}")
+        request.resource_metrics.extend(one.resource_metrics)
+    assert stand.send(request) == 9 - len(stand.rows()) > 0
+
+
+def test_lines_beyond_the_bound_of_a_message_are_counted_and_not_searched(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collectors.otlp.intake.LINES_MAX", 3)
+    taken = stand.intake.logs("tenant", logs("\n".join([".", ".", ".", ".", DEAD])))
+    assert (taken.rejected, taken.why) == (2, "too many lines")
+    stand.intake.poll()
+    assert [e for e in stand.sink.events if e.type is not EventType.SCRAPE] == []
+
+
+def test_whose_lines_are_is_asked_once_for_a_resource(stand: Stand) -> None:
+    asked: list[str] = []
+    stand.intake._resolve = lambda name: asked.append(name)  # type: ignore[assignment,func-returns-value]
+    stand.intake.logs("gateway", logs("\n".join("." * 60), k8s__pod__name="p"))
+    assert len(asked) == 1
+
+
+def test_marks_go_on_while_a_message_is_read_and_what_they_overtook_is_late(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dear(batches: list[SampleBatch]) -> SampleBatch:
+        stand.clock.advance_to(NOW_S + 30.0)
+        marking = threading.Thread(target=stand.intake.poll, daemon=True)
+        marking.start()
+        marking.join(5.0)
+        assert not marking.is_alive(), "the mark waits for the reader"
+        return merge_batches(batches)
+
+    monkeypatch.setattr("collectors.otlp.intake.merge_batches", dear)
+    assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-1")) == 1
+    assert stand.sink.marks
+    assert stand.rows() == []
