@@ -114,7 +114,8 @@ class Intake:
         self._decoder = Decoder()
         self._thumbs = Thumbs(cluster=cluster, names_max=settings.names_max)
         self._sources: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], Source] = OrderedDict()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[deque[Callable[[], None]]] = deque()
+        """What messages gave: for each, what is still to be handed to the sink."""
         self._tallies: dict[str, _Tally] = {name: _Tally() for name in self.senders}
         self._told: dict[str, tuple[str, float]] = {}
         self._events = LogEvents(cluster=cluster, resolve=resolve)
@@ -173,7 +174,7 @@ class Intake:
             floor_s = self._floor_s(now_s)
             for event in events:
                 told = replace(event, time_s=max(event.time_s, floor_s))
-                self._waiting.append(partial(self._sink.event, told))
+                self._waiting.append(deque([partial(self._sink.event, told)]))
             tally = self._tallies[sender]
             tally.messages += 1
             tally.refused.update(refused)
@@ -213,16 +214,19 @@ class Intake:
             for name in self.senders:
                 event = self._scrape_event(name, now_s)
                 if event is not None:
-                    self._waiting.append(partial(self._sink.event, event))
+                    self._waiting.append(deque([partial(self._sink.event, event)]))
             thumbs = self._thumbs.batch(now_s)
             if thumbs is not None:
-                self._waiting.append(partial(self._send, [], {"feedback": thumbs}))
+                self._waiting.append(self._sending([], {"feedback": thumbs}))
             upto = len(self._waiting)
             due = mark_s - self._marked_s >= _MARK_S
             if due:
                 self._marked_s = mark_s
         for _ in range(upto):
-            self._waiting[0]()  # stays when the sink raises, and is sent again
+            calls = self._waiting[0]
+            while calls:
+                # Gone before it is called: a sink that raises keeps what it was given.
+                calls.popleft()()
             self._waiting.popleft()
         if due:
             self._sink.mark(mark_s)
@@ -266,7 +270,7 @@ class Intake:
                 if late.any():
                     refused["late"] += int(late.sum())
                     merged[node] = batch.select(~late)
-            self._waiting.append(partial(self._send, changes, merged))
+            self._waiting.append(self._sending(changes, merged))
             tally = self._tallies[rights.settings.name]
             tally.messages += 1
             tally.points += len(points)
@@ -275,12 +279,18 @@ class Intake:
         told = {name: n for name, n in refused.items() if name != "no_value"}
         return Taken(sum(told.values()), " ".join(f"{n}={told[n]}" for n in sorted(told)))
 
-    def _send(self, changes: list[TopologyChange], batches: Mapping[str, SampleBatch]) -> None:
-        for change in changes:
-            self._sink.topology(change)
-        for node, batch in batches.items():
-            if len(batch):
-                self._sink.samples(batch, node)
+    def _sending(
+        self, changes: list[TopologyChange], batches: Mapping[str, SampleBatch]
+    ) -> deque[Callable[[], None]]:
+        calls: deque[Callable[[], None]] = deque(
+            partial(self._sink.topology, change) for change in changes
+        )
+        calls.extend(
+            partial(self._sink.samples, batch, node)
+            for node, batch in batches.items()
+            if len(batch)
+        )
+        return calls
 
     def _source(self, rights: Rights, attributes: Mapping[str, str]) -> Source:
         key = rights.settings.name, tuple(sorted(attributes.items()))

@@ -14,6 +14,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality as
 from collectors.batches import merge_batches
 from collectors.otlp.intake import Full, Intake
 from fleetmend.clock import ManualClock
+from fleetmend.errors import StreamError
 from fleetmend.model.entities import EntityId, TopologyChange
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.samples import SampleBatch
@@ -369,21 +370,36 @@ def test_a_full_queue_asks_senders_to_come_again_and_takes_nothing(stand: Stand)
     assert len(stand.rows()) == 50
 
 
-def test_a_sink_that_fails_gets_the_same_again(stand: Stand) -> None:
-    stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-1"))
-    whole = stand.sink.samples
-    broken = threading.Event()
+def test_a_sink_that_keeps_what_it_was_given_when_it_raises_gets_everything_once(
+    stand: Stand,
+) -> None:
+    take_samples, take_change = stand.sink.samples, stand.sink.topology
 
-    def fails(batch: SampleBatch, node: str) -> None:
-        broken.set()
-        raise ConnectionError
+    def samples(batch: SampleBatch, node: str) -> None:
+        take_samples(batch, node)
+        raise StreamError("the log is away")
 
-    stand.sink.samples = fails  # type: ignore[method-assign]
-    with pytest.raises(ConnectionError):
-        stand.intake.poll()
-    stand.sink.samples = whole  # type: ignore[method-assign]
-    assert broken.is_set()
-    assert stand.rows() == [("c/gpu/GPU-1", "gpu.utilization", 0.5)]
+    def topology(change: TopologyChange) -> None:
+        take_change(change)
+        raise StreamError("the log is away")
+
+    with pytest.MonkeyPatch.context() as away:
+        away.setattr(stand.sink, "samples", samples)
+        away.setattr(stand.sink, "topology", topology)
+        stand.send(gauge("system.memory.limit", 1.0, host="a"), "gateway")
+        request = gauge("system.memory.limit", 2.0, host="b")
+        request.MergeFrom(gauge("system.memory.limit", 3.0, host="d"))
+        stand.send(request, "gateway")
+        raised = 0
+        for _ in range(9):
+            try:
+                stand.intake.poll()
+            except StreamError:
+                raised += 1
+    assert raised >= 2
+    assert [value for *_, value in stand.rows()] == [1.0, 2.0, 3.0]
+    stated = [(change.op, change.entity, change.target) for change in stand.sink.changes]
+    assert len(stated) == len(set(stated))
 
 
 def test_refusals_are_counted_by_name_in_an_event_and_few_are_kept(stand: Stand) -> None:
