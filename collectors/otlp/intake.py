@@ -82,7 +82,7 @@ class _Whose:
 
 
 class Full(Exception):
-    """Too much waits for the log: the sender should come again."""
+    """Too much waits for the log, or the fleet is not known yet: the sender should come again."""
 
 
 class Intake:
@@ -99,14 +99,18 @@ class Intake:
         signals: Catalogue,
         resolve: Resolve,
         node_of: NodeOf,
+        fleet_known: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`resolve`: the entity that an alias or id means; `node_of`: where something is."""
+        """`resolve`: the entity that an alias or id means; `node_of`: where something is;
+        `fleet_known`: whether these two have once known all that the log held. Rights are judged
+        by them, so nothing is taken before."""
         self._settings, self._limits = settings.otlp, settings
         self._cluster, self._sink, self._clock = cluster, sink, clock
         self._dead_letters, self._signals, self._resolve = dead_letters, signals, resolve
         self.senders = {
             sender.name: Rights(sender, cluster, node_of) for sender in settings.otlp.senders
         }
+        self._fleet_known = fleet_known
         self._lock = threading.Lock()
         """Of what waits, what is told and what was promised: never held while a message is read."""
         self._reading = threading.Lock()
@@ -236,7 +240,7 @@ class Intake:
         return max(now_s - self._settings.lateness_s, self._marked_s)
 
     def _room(self) -> None:
-        if len(self._waiting) >= self._settings.waiting_max:
+        if len(self._waiting) >= self._settings.waiting_max or not self._fleet_known():
             raise Full
 
     def _take(self, rights: Rights, points: Points) -> Taken:

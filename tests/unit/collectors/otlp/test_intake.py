@@ -15,7 +15,7 @@ from collectors.batches import merge_batches
 from collectors.otlp.intake import Full, Intake
 from fleetmend.clock import ManualClock
 from fleetmend.errors import StreamError
-from fleetmend.model.entities import EntityId, TopologyChange
+from fleetmend.model.entities import EntityId, RelationKind, TopologyChange
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.samples import SampleBatch
 from fleetmend.ports.deadletters import DeadLetter
@@ -26,6 +26,7 @@ from fleetmend.signals.catalogue import catalogue
 NOW_S = 1_795_397_000.0
 NS = 1_000_000_000
 OTHERS_GPU = EntityId("c/gpu/GPU-victim")
+OWN_GPU, HOME = EntityId("c/gpu/GPU-own"), EntityId("c/node/node-1")
 ENGINE = EntityId("c/engine/e-1")
 CUMULATIVE, DELTA = (
     Way.AGGREGATION_TEMPORALITY_CUMULATIVE,
@@ -105,7 +106,7 @@ def stand() -> Stand:
         )
     )
     settings = CollectorsSettings(otlp=OtlpSettings(senders=senders, waiting_max=50))
-    homes = {OTHERS_GPU: EntityId("c/node/node-9"), ENGINE: EntityId("c/node/node-1")}
+    homes = {OTHERS_GPU: EntityId("c/node/node-9"), ENGINE: HOME, OWN_GPU: HOME}
     sink, clock, letters = Sink(), SetClock(NOW_S), Letters()
     intake = Intake(
         settings,
@@ -134,13 +135,29 @@ def gauge(
     return request
 
 
-def test_a_nodes_gauge_becomes_a_sample_of_its_gpu_and_the_gpu_part_of_the_node(
-    stand: Stand,
-) -> None:
+def test_a_nodes_gauge_becomes_a_sample_and_its_known_gpu_part_of_the_node(stand: Stand) -> None:
+    assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-own")) == 0
+    assert stand.rows() == [("c/gpu/GPU-own", "gpu.utilization", 0.5)]
+    placed = [c for c in stand.sink.changes if c.target == "c/node/node-1"]
+    assert [change.entity for change in placed] == ["c/gpu/GPU-own"]
+
+
+def test_a_node_may_measure_a_gpu_that_nobody_has_placed_and_not_claim_it(stand: Stand) -> None:
     assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-1")) == 0
     assert stand.rows() == [("c/gpu/GPU-1", "gpu.utilization", 0.5)]
-    placed = [c for c in stand.sink.changes if c.target == "c/node/node-1"]
-    assert [change.entity for change in placed] == ["c/gpu/GPU-1"]
+    assert [c for c in stand.sink.changes if c.relation is RelationKind.PART_OF] == []
+
+
+def test_nothing_is_taken_until_the_fleet_was_known_once(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand.intake, "_fleet_known", lambda: False)
+    with pytest.raises(Full):
+        stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-own"))
+    with pytest.raises(Full):
+        stand.intake.logs("node-1", logs(XID))
+    monkeypatch.undo()
+    assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-own")) == 0
 
 
 def test_an_id_that_is_only_a_number_is_the_nodes_gpu_of_that_number(stand: Stand) -> None:
