@@ -115,7 +115,8 @@ def sample_incident(
         Evidence(
             id=f"E{number}",
             finding=f"f-{witness.value}",
-            entity=entity,
+            # An application's line is about the engine that printed it.
+            entity=engine_id(0) if witness is Witness.APPLICATION_LOG else entity,
             symptom=_shown(witness, symptom),
             direction=Direction.PRESENT,
             witness=witness,

@@ -417,7 +417,9 @@ def test_what_one_sender_of_a_node_can_say_alone_is_no_witness() -> None:
         witnesses=(Witness.TELEMETRY, Witness.APPLICATION_LOG),
         symptom="xid.79",
     )
-    told = tuple(replace(item, symptom="xid.79") for item in asker.incident.evidence)
+    told = tuple(
+        replace(item, entity=gpu_id(0), symptom="xid.79") for item in asker.incident.evidence
+    )
     asker.incident = replace(asker.incident, evidence=told)
     facts = asker.facts()
     assert (facts.witnesses, facts.outside_witnesses) == (frozenset(), frozenset())
