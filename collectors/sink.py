@@ -11,7 +11,7 @@ from fleetmend.model.samples import SampleBatch
 
 
 class Sink(Protocol):
-    """Errors: StreamError (the caller may try again with the same content)."""
+    """Errors: StreamError. What was given is kept and sent later: given again it is sent twice."""
 
     def samples(self, batch: SampleBatch, node: str) -> None:
         """Samples of one node; an empty batch may be dropped."""

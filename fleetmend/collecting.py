@@ -137,6 +137,7 @@ def _otlp(
         signals=catalogue(),
         resolve=fleet.resolve,
         node_of=lambda entity: fleet.view.ancestor(entity, EntityKind.NODE),
+        fleet_known=lambda: fleet.was_caught_up,
     )
     foreign = partial(ForeignTopics, otlp.kafka_bootstrap, topics)
     return OtlpCollector(otlp, intake, clock, foreign=foreign)

@@ -27,6 +27,8 @@ class FleetFollower:
         """Times that the log no longer held what was to be read next."""
         self.caught_up = False
         """Whether the last step read to the end of what lay in the log, a moment ago."""
+        self.was_caught_up = False
+        """Whether it ever was: what the log held at the start is known since."""
         self._reader = Reader(log, places, dead_letters=dead_letters, clock=clock)
         self._lock = threading.Lock()
         self._known = TopologyView()
@@ -71,4 +73,5 @@ class FleetFollower:
                     self._known.apply(change)
                 self._shown = None
         self.caught_up = len(fetched) < POLL_RECORDS
+        self.was_caught_up |= self.caught_up
         return len(fetched)

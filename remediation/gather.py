@@ -37,7 +37,7 @@ from remediation.place import engines_of, node_of
 from remediation.plan import is_undecided, leading_cause
 from remediation.policy import Limits, Policy
 from remediation.runbook_files import Runbook
-from remediation.witness import outside_every_engine
+from remediation.witness import counts, outside_every_engine
 
 _AUTONOMY_RANK = {
     Autonomy.OBSERVE: 0,
@@ -123,8 +123,10 @@ def facts_for(
         domains=_domains(asking, books, picture, runbook, support, own),
         capacity=_capacity(asking, reading, books, picture, at_s),
         silences=_silences(unit, picture, support, own),
-        witnesses=frozenset(item.witness for item in support),
-        outside_witnesses=frozenset(i.witness for i in support if outside_every_engine(i)),
+        witnesses=frozenset(item.witness for item in support if counts(item)),
+        outside_witnesses=frozenset(
+            i.witness for i in support if counts(i) and outside_every_engine(i)
+        ),
         under_way=asking.under_way,
         cause_score=cause.score if cause is not None else 0.0,
         provisional=incident.provisional,
@@ -313,6 +315,7 @@ def _silences(
         item.witness
         for item in support
         if item.witness is not Witness.SILENCE
+        and counts(item)
         and not (item.witness is Witness.TELEMETRY and item.entity in silent_entities)
     )
     return tuple(

@@ -29,6 +29,7 @@ from fleetmend.settings.remediation import RemediationSettings
 from remediation.dryrun import Sources
 from remediation.paper import StillCluster, StillEngines, StillTraffic
 from remediation.picture import Picture
+from remediation.witness import XID_SYMPTOM
 
 CLUSTER = "example"
 NODES = 16
@@ -114,8 +115,9 @@ def sample_incident(
         Evidence(
             id=f"E{number}",
             finding=f"f-{witness.value}",
-            entity=entity,
-            symptom="telemetry_absent" if witness is Witness.SILENCE else symptom,
+            # An application's line is about the engine that printed it.
+            entity=engine_id(0) if witness is Witness.APPLICATION_LOG else entity,
+            symptom=_shown(witness, symptom),
             direction=Direction.PRESENT,
             witness=witness,
             onset_s=NOW_S - 10,
@@ -149,6 +151,15 @@ def sample_incident(
         evidence=evidence,
         affected=(entity,),
     )
+
+
+def _shown(witness: Witness, symptom: str) -> str:
+    """What a witness of this symptom sees: of an Xid, numbers show that the work has stopped."""
+    if witness is Witness.SILENCE:
+        return "telemetry_absent"
+    if witness is Witness.TELEMETRY and symptom.startswith(XID_SYMPTOM):
+        return "gpu.utilization"
+    return symptom
 
 
 def silence(entity: EntityId) -> Finding:

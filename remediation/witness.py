@@ -56,8 +56,25 @@ OF_ENGINES = frozenset({EntityKind.ENGINE, EntityKind.MODEL, EntityKind.POD, Ent
 """What is known of these is in the hands of whoever runs them: they write their page and their log,
 and they can fall silent, refuse a canary or end themselves at will."""
 
+XID_SYMPTOM = "xid."
+"""How the symptoms of Xids begin: told by numbers, it is the gauge of the last one."""
+
 FROM_ENGINE_NUMBERS = frozenset({"gpu.work_per_token", "gpu.nvlink_per_step"})
 """Signals of a GPU that are reckoned from what an engine says of itself."""
+
+
+def counts(item: Evidence) -> bool:
+    """Whether a piece of evidence is a witness at all for an act.
+
+    Evidence does not say who sent it, and whoever may send a node's numbers may send its log lines
+    too. So two things only propose, by whomever they were sent: an exporter's last Xid, a number
+    that anybody on the node can write, and a log line of no kernel about what is no engine.
+    """
+    if item.witness is Witness.TELEMETRY:
+        return not item.symptom.startswith(XID_SYMPTOM)
+    if item.witness is Witness.APPLICATION_LOG:
+        return kind_of(item.entity) in OF_ENGINES
+    return True
 
 
 def outside_every_engine(item: Evidence) -> bool:

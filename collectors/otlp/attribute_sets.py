@@ -10,7 +10,7 @@ from struct import Struct
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from collectors.otlp.plain import labels_of, nested
+from collectors.otlp.plain import ATTRIBUTES_MAX, labels_of, nested
 from collectors.otlp.points import Tables
 from collectors.otlp.wire import Unusual, length_at
 
@@ -62,7 +62,7 @@ class AttributeSets:
         attributes, flags = self._cut(block)
         known = self._pairs.get
         pairs = [known(raw) or self._pair(raw) for raw in attributes]
-        labels = {key: text for key, text in pairs if text is not None}
+        labels = {key: text for key, text in pairs[:ATTRIBUTES_MAX] if text is not None}
         code = self._codes[block] = len(self._tables.attributes) << FLAGS_BITS | flags
         self._tables.attributes.append(labels)
         self.known_chars += len(block) + ENTRY_CHARS

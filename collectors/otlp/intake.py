@@ -2,7 +2,8 @@
 
 A door's thread calls `metrics` or `logs` and answers its sender with what was refused. What came
 out waits in a bounded queue for the one thread that uses the sink. A point is late when it is older
-than the last mark may be; both are decided under one lock, so no promise is broken.
+than the last mark may be; both are decided under one lock, so no promise is broken. Messages are
+read one after the other under a lock of their own: a dear one keeps nobody from marking.
 """
 
 import threading
@@ -45,6 +46,8 @@ from fleetmend.signals.identities import with_identities
 _MARK_S = 0.2
 _PAYLOAD_MAX = 4096
 _LETTERS_PER_MINUTE = 20
+LINES_MAX = 20_000
+"""Lines of one logs message that are searched: a Collector sends 8,192 records by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,20 @@ class _Tally:
     refused: Counter[str] = field(default_factory=Counter)
 
 
+_TOLD_OF_LOGS = {"events_capped": "too many events of one kind", "lines": "too many lines"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Whose:
+    """What a resource of log lines is, worked out once for all of its lines."""
+
+    attributes: Mapping[str, str]
+    engine: EntityId | None
+    node: str
+
+
 class Full(Exception):
-    """Too much waits for the log: the sender should come again."""
+    """Too much waits for the log, or the fleet is not known yet: the sender should come again."""
 
 
 class Intake:
@@ -84,19 +99,27 @@ class Intake:
         signals: Catalogue,
         resolve: Resolve,
         node_of: NodeOf,
+        fleet_known: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`resolve`: the entity that an alias or id means; `node_of`: where something is."""
+        """`resolve`: the entity that an alias or id means; `node_of`: where something is;
+        `fleet_known`: whether these two have once known all that the log held. Rights are judged
+        by them, so nothing is taken before."""
         self._settings, self._limits = settings.otlp, settings
         self._cluster, self._sink, self._clock = cluster, sink, clock
         self._dead_letters, self._signals, self._resolve = dead_letters, signals, resolve
         self.senders = {
             sender.name: Rights(sender, cluster, node_of) for sender in settings.otlp.senders
         }
+        self._fleet_known = fleet_known
         self._lock = threading.Lock()
+        """Of what waits, what is told and what was promised: never held while a message is read."""
+        self._reading = threading.Lock()
+        """Of the decoder, the resources and the log lines seen."""
         self._decoder = Decoder()
         self._thumbs = Thumbs(cluster=cluster, names_max=settings.names_max)
         self._sources: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], Source] = OrderedDict()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[deque[Callable[[], None]]] = deque()
+        """What messages gave: for each, what is still to be handed to the sink."""
         self._tallies: dict[str, _Tally] = {name: _Tally() for name in self.senders}
         self._told: dict[str, tuple[str, float]] = {}
         self._events = LogEvents(cluster=cluster, resolve=resolve)
@@ -122,27 +145,47 @@ class Intake:
         """Take a metrics message. Raises BadInput for what is none, Full."""
         with self._lock:
             self._room()
+        with self._reading:
             return self._take(self.senders[sender], self._decoder.decode(body))
 
     def logs(self, sender: str, body: bytes) -> Taken:
         """Take a logs message. Raises BadInput, Full."""
         with self._lock:
             self._room()
-            rights, tally = self.senders[sender], self._tallies[sender]
-            tally.messages += 1
             now_s = self._clock.now_s()
-            capped = 0
-            for attributes, time_ns, text in lines_of(body):
-                event = self._event(rights, attributes, time_ns, text, now_s)
+            floor_s = self._floor_s(now_s)
+        rights, refused = self.senders[sender], Counter[str]()
+        events: list[Event] = []
+        whose: _Whose | None = None
+        with self._reading:
+            for number, (attributes, time_ns, text) in enumerate(lines_of(body)):
+                if number >= LINES_MAX:
+                    refused["lines"] += 1
+                    continue
+                if whose is None or whose.attributes is not attributes:
+                    whose = self._whose(rights, attributes)
+                # An event that comes late is still news; it only must not break the last promise.
+                time_s = min(max(time_ns / NS, floor_s), now_s) if time_ns else now_s
+                event = self._event(rights, whose, f"{time_ns}", text, time_s, refused)
                 if event is None:
                     continue
                 kind = f"{rights.settings.name} {event.data.get('signature', event.type)}"
                 if self._cap.admit(kind, now_s):
-                    self._waiting.append(partial(self._sink.event, event))
+                    events.append(event)
                 else:
-                    capped += 1
-            tally.refused["events_capped"] += capped
-            return Taken(capped, "too many events of one kind" if capped else "")
+                    refused["events_capped"] += 1
+        with self._lock:
+            floor_s = self._floor_s(now_s)
+            for event in events:
+                told = replace(event, time_s=max(event.time_s, floor_s))
+                self._waiting.append(deque([partial(self._sink.event, told)]))
+            tally = self._tallies[sender]
+            tally.messages += 1
+            tally.refused.update(refused)
+        told_of = {name: n for name, n in refused.items() if name in _TOLD_OF_LOGS}
+        return Taken(
+            sum(told_of.values()), ", ".join(_TOLD_OF_LOGS[name] for name in sorted(told_of))
+        )
 
     def feedback(self, sender: str, body: bytes) -> Taken:
         """Take thumbs of people, as JSON. Raises BadInput, Full."""
@@ -175,16 +218,19 @@ class Intake:
             for name in self.senders:
                 event = self._scrape_event(name, now_s)
                 if event is not None:
-                    self._waiting.append(partial(self._sink.event, event))
+                    self._waiting.append(deque([partial(self._sink.event, event)]))
             thumbs = self._thumbs.batch(now_s)
             if thumbs is not None:
-                self._waiting.append(partial(self._send, [], {"feedback": thumbs}))
+                self._waiting.append(self._sending([], {"feedback": thumbs}))
             upto = len(self._waiting)
             due = mark_s - self._marked_s >= _MARK_S
             if due:
                 self._marked_s = mark_s
         for _ in range(upto):
-            self._waiting[0]()  # stays when the sink raises, and is sent again
+            calls = self._waiting[0]
+            while calls:
+                # Gone before it is called: a sink that raises keeps what it was given.
+                calls.popleft()()
             self._waiting.popleft()
         if due:
             self._sink.mark(mark_s)
@@ -194,15 +240,14 @@ class Intake:
         return max(now_s - self._settings.lateness_s, self._marked_s)
 
     def _room(self) -> None:
-        if len(self._waiting) >= self._settings.waiting_max:
+        if len(self._waiting) >= self._settings.waiting_max or not self._fleet_known():
             raise Full
 
     def _take(self, rights: Rights, points: Points) -> Taken:
-        tally = self._tallies[rights.settings.name]
-        tally.messages += 1
-        tally.points += len(points)
         now_s = self._clock.now_s()
-        floor_s, counts, refused = self._floor_s(now_s), Counts(), Counter[str]()
+        with self._lock:
+            floor_s = self._floor_s(now_s)
+        counts, refused = Counts(), Counter[str]()
         changes: list[TopologyChange] = []
         batches: dict[str, list[SampleBatch]] = {}
         for at, (resource, rows, histograms) in enumerate(_by_resource(points)):
@@ -217,22 +262,39 @@ class Intake:
                     refused["late" if time_s < floor_s else "future"] += len(reading.series)
                     continue
                 seen = _within(rights, source.normaliser.observe(reading, time_s), refused)
-                tally.samples += len(seen.batch)
                 changes += seen.changes
                 batches.setdefault(_place(rights, attributes), []).append(seen.batch)
         merged = {node: merge_batches(found) for node, found in batches.items()}
-        self._waiting.append(partial(self._send, changes, merged))
         refused.update({name: n for name, n in asdict(counts).items() if n})
-        tally.refused.update(refused)
+        with self._lock:
+            # A mark may have been set while the message was read.
+            floor_s = self._floor_s(now_s)
+            for node, batch in merged.items():
+                late = batch.time_s < floor_s
+                if late.any():
+                    refused["late"] += int(late.sum())
+                    merged[node] = batch.select(~late)
+            self._waiting.append(self._sending(changes, merged))
+            tally = self._tallies[rights.settings.name]
+            tally.messages += 1
+            tally.points += len(points)
+            tally.samples += sum(map(len, merged.values()))
+            tally.refused.update(refused)
         told = {name: n for name, n in refused.items() if name != "no_value"}
         return Taken(sum(told.values()), " ".join(f"{n}={told[n]}" for n in sorted(told)))
 
-    def _send(self, changes: list[TopologyChange], batches: Mapping[str, SampleBatch]) -> None:
-        for change in changes:
-            self._sink.topology(change)
-        for node, batch in batches.items():
-            if len(batch):
-                self._sink.samples(batch, node)
+    def _sending(
+        self, changes: list[TopologyChange], batches: Mapping[str, SampleBatch]
+    ) -> deque[Callable[[], None]]:
+        calls: deque[Callable[[], None]] = deque(
+            partial(self._sink.topology, change) for change in changes
+        )
+        calls.extend(
+            partial(self._sink.samples, batch, node)
+            for node, batch in batches.items()
+            if len(batch)
+        )
+        return calls
 
     def _source(self, rights: Rights, attributes: Mapping[str, str]) -> Source:
         key = rights.settings.name, tuple(sorted(attributes.items()))
@@ -250,7 +312,9 @@ class Intake:
         )
         known = () if engine is None else (engine,)
         normaliser = Normaliser(names, self._signals, known=known)
-        source = self._sources[key] = Source(normaliser, series_max=self._limits.series_max)
+        source = self._sources[key] = Source(
+            normaliser, attributes, series_max=self._limits.series_max
+        )
         if len(self._sources) > self._settings.resources_max:
             self._sources.popitem(last=False)
         return source
@@ -270,37 +334,38 @@ class Intake:
             self._resolve(pod_alias(attributes.get("k8s.namespace.name", ""), pod)) if pod else None
         )
 
-    def _event(
-        self,
-        rights: Rights,
-        attributes: Mapping[str, str],
-        time_ns: int,
-        text: str,
-        now_s: float,
-    ) -> Event | None:
-        """The event in a log line: a witness for nothing but what its sender may speak of."""
+    def _whose(self, rights: Rights, attributes: Mapping[str, str]) -> _Whose:
         engine = self._engine(rights, attributes)
         if engine is not None and not rights.may_measure(engine):
             engine = None
         node = rights.settings.node or node_label(with_identities(attributes))
-        own = node or rights.settings.name
-        # An event that comes late is still news; it only must not break the last promise.
-        time_s = min(max(time_ns / NS, self._floor_s(now_s)), now_s) if time_ns else now_s
+        return _Whose(attributes, engine, node or rights.settings.name)
+
+    def _event(
+        self,
+        rights: Rights,
+        whose: _Whose,
+        identity: str,
+        text: str,
+        time_s: float,
+        refused: Counter[str],
+    ) -> Event | None:
+        """The event in a log line: a witness for nothing but what its sender may speak of."""
         line = LogLine(
             time_s,
-            own,
-            Channel.KERNEL if engine is None else Channel.ENGINE,
+            whose.node,
+            Channel.KERNEL if whose.engine is None else Channel.ENGINE,
             text,
             Witness.APPLICATION_LOG,
-            engine,
-            f"otlp {rights.settings.name} {time_ns}",
+            whose.engine,
+            f"otlp {rights.settings.name} {identity}",
         )
         event = self._events.event(line)
         if event is None or rights.may_measure(event.subject):
             return event
-        stands_in = engine or entity_id(self._cluster, EntityKind.NODE, own)
+        stands_in = whose.engine or entity_id(self._cluster, EntityKind.NODE, whose.node)
         if not rights.may_measure(stands_in):
-            self._tallies[rights.settings.name].refused["not_its_own"] += 1
+            refused["not_its_own"] += 1
             return None
         return replace(event, subject=stands_in)
 

@@ -72,7 +72,7 @@ class GrpcDoor:
             except Full:
                 self._intake.refuse(sender, Reason.BUSY)
                 # The standard lets senders come again after this one.
-                code, what = grpc.StatusCode.UNAVAILABLE, "the log is behind"
+                code, what = grpc.StatusCode.UNAVAILABLE, "the log or the fleet is behind"
             context.abort(code, what)
             raise AssertionError("abort raises")
 

@@ -5,6 +5,7 @@ It defines what the fast decoder must say, and answers for every message that is
 
 import math
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -20,6 +21,9 @@ from fleetmend.errors import BadInput
 _NESTED = frozenset({"array_value", "kvlist_value"})
 TEXT_MAX = 1024
 """Longest attribute value that is kept: names of things are shorter."""
+ATTRIBUTES_MAX = 128
+"""Most attributes of a resource, and of a point, that are read: the limit that OpenTelemetry's SDKs
+set themselves. Each point bears those of its resource, so more of them multiply."""
 
 
 def parse(body: bytes) -> ExportMetricsServiceRequest:
@@ -142,9 +146,9 @@ def histogram_points(metric: Metric, head: int, tables: Tables) -> list[Histogra
 
 
 def labels_of(attributes: Iterable[KeyValue]) -> Mapping[str, str]:
-    """Attributes as labels; nested ones and bytes name nothing and are left out."""
+    """The first attributes as labels; nested ones and bytes name nothing and are left out."""
     found = {}
-    for attribute in attributes:
+    for attribute in islice(attributes, ATTRIBUTES_MAX):
         text = text_of(attribute.value)
         if text is not None:
             found[attribute.key[:TEXT_MAX]] = text

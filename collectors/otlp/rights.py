@@ -59,7 +59,7 @@ class Rights:
                 kind is EntityKind.TENANT and own in ("", key_of(entity))
             )
         if kind in _PLACED:
-            # Of a GPU that nobody knows yet the sender may say that it is its own.
+            # One that nobody knows yet may be measured; where it is, others say.
             return self.node_of(entity) in (None, self.subject)
         if kind in _RUNNING:
             return self.node_of(entity) == self.subject
@@ -67,6 +67,12 @@ class Rights:
             own = entity_id(self.cluster, EntityKind.SWITCH, f"{self.settings.node}/")
             return entity.startswith(own)
         return entity == self.subject
+
+    def _is_its_own(self, part: EntityId) -> bool:
+        """Whether something is known to be on the sender's node, or named after it: a claim to what
+        nobody has placed yet would take a GPU from the node whose agent starts later."""
+        named = entity_id(self.cluster, kind_of(part), f"{self.settings.node}/")
+        return part.startswith(named) or self.node_of(part) == self.subject
 
     @property
     def may_vote(self) -> bool:
@@ -86,8 +92,10 @@ class Rights:
             case "feedback":
                 return False
             case _:
-                # Who runs where is the business of the cluster and of the GPU's own exporter.
+                # Who runs where is the business of the cluster, of a node's agent and of scrapes.
                 if change.relation is RelationKind.RUNS_ON:
+                    return False
+                if change.relation is RelationKind.PART_OF and not self._is_its_own(change.entity):
                     return False
                 if kind_of(change.entity) is EntityKind.MODEL:
                     return change.op is TopologyOp.ENTITY

@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from collectors.normalise import Normaliser
 from collectors.otlp.expand import rows_of
-from collectors.otlp.points import NO_VALUE, Head, Kind, Points, Tables, Temporality
+from collectors.otlp.points import NO_VALUE, Kind, Points, Tables, Temporality
 from collectors.series import Reading, SeriesTable
 from fleetmend.signals.identities import with_identities
 
 MOMENTS_MAX = 32
 """Different times in one message of one resource that are kept apart; more are joined by second."""
+LABELS_MAX = 2_000_000
+"""Labels of all series of one resource: 40,000 series of 50. Some 40 bytes each."""
 NS = 1_000_000_000
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
+"""Name and the labels of the point: those of the resource are the same for all of them."""
 
 
 @dataclass(slots=True)
@@ -45,20 +48,24 @@ class Counts:
     baseless: int = 0
     """A difference of something that also falls: nobody knows from where."""
     series: int = 0
-    """More series than a resource may have."""
+    """More series, or more labels of them, than a resource may have."""
 
 
 class Source:
     """The state of one resource."""
 
-    def __init__(self, normaliser: Normaliser, *, series_max: int) -> None:
+    def __init__(
+        self, normaliser: Normaliser, resource: Mapping[str, str], *, series_max: int
+    ) -> None:
+        """`resource`: its attributes, which every series of it bears."""
         self.normaliser = normaliser
-        self._series_max = series_max
+        self._resource, self._series_max = resource, series_max
         self._forget()
 
     def _forget(self) -> None:
         self._table = SeriesTable()
         self._numbers: dict[Key, int] = {}
+        self._labels_held = 0
         self._tables: Tables | None = None
         self._known: dict[tuple[int, int], int] = {}
         self._starts: dict[int, int] = {}
@@ -102,8 +109,8 @@ class Source:
                 continue
             number = self._known.get((head_number, attributes))
             if number is None:
-                labels = self._labels(tables, head, attributes)
-                number = self._known[head_number, attributes] = self._number(head.name, labels)
+                number = self._number(head.name, tables.attributes[attributes])
+                self._known[head_number, attributes] = number
             self._add(found, (number, start, time, value), delta, counts)
         for at in histograms:
             point = points.histograms[at]
@@ -111,24 +118,24 @@ class Source:
             if point.flags & NO_VALUE:
                 counts.no_value += 1
                 continue
-            labels = self._labels(tables, head, point.attributes)
+            labels = tables.attributes[point.attributes]
             delta = head.temporality == Temporality.DELTA
             for suffix, bound, value in rows_of(point, head.kind):
-                named = labels | {"le": bound} if bound else labels
+                named = {**labels, "le": bound} if bound else labels
                 number = self._number(head.name + suffix, named)
                 self._add(found, (number, point.start_ns, point.time_ns, value), delta, counts)
         return found
 
-    def _labels(self, tables: Tables, head: Head, attributes: int) -> dict[str, str]:
-        return with_identities({**tables.resources[head.resource], **tables.attributes[attributes]})
-
-    def _number(self, name: str, labels: Mapping[str, str]) -> int:
-        """The number of a series; -1 when there are too many."""
-        key = name, tuple(sorted(labels.items()))
+    def _number(self, name: str, own: Mapping[str, str]) -> int:
+        """The number of a series with these labels beside the resource's; -1 when there are too
+        many."""
+        key = name, tuple(sorted(own.items()))
         number = self._numbers.get(key)
         if number is None:
-            if len(self._numbers) >= self._series_max:
+            if len(self._numbers) >= self._series_max or self._labels_held >= LABELS_MAX:
                 return -1
+            labels = with_identities({**self._resource, **own})
+            self._labels_held += len(labels)
             number = self._numbers[key] = self._table.add(name, labels)
         return number
 

@@ -50,7 +50,7 @@ class Thumbs:
     """The totals; safe for several threads."""
 
     def __init__(self, *, cluster: str, names_max: int) -> None:
-        """`names_max`: most models, and most tenants, that votes may name."""
+        """`names_max`: most models, and most tenants, that the votes of one sender may name."""
         self._cluster = cluster
         self._names_max = names_max
         self._lock = threading.Lock()
@@ -60,10 +60,8 @@ class Thumbs:
         """Votes since the totals were last told."""
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Votes that had an id, by sender."""
-        self._named: dict[EntityKind, set[EntityId]] = {
-            EntityKind.MODEL: set(),
-            EntityKind.TENANT: set(),
-        }
+        self._named: dict[tuple[str, EntityKind], set[EntityId]] = {}
+        """By sender: one that makes names up leaves the others theirs."""
         self._told_s = float("-inf")
 
     def take(self, rights: Rights, body: bytes) -> tuple[int, dict[str, int]]:
@@ -119,7 +117,7 @@ class Thumbs:
             for kind, name in ((EntityKind.MODEL, vote.model), (EntityKind.TENANT, tenant))
             if name
         ]
-        if not all(map(self._admits, entities)):
+        if not all(self._admits(rights.settings.name, entity) for entity in entities):
             return "names"
         if vote.id:
             self._seen[key] = None
@@ -129,9 +127,9 @@ class Thumbs:
             self._waiting[entity, vote.rating] = self._waiting.get((entity, vote.rating), 0) + 1
         return ""
 
-    def _admits(self, entity: EntityId) -> bool:
-        """Whether something is known, or one of the first of its kind."""
-        named = self._named[kind_of(entity)]
+    def _admits(self, sender: str, entity: EntityId) -> bool:
+        """Whether something is known, or one of the first of its kind that a sender names."""
+        named = self._named.setdefault((sender, kind_of(entity)), set())
         if entity not in named and len(named) >= self._names_max:
             return False
         named.add(entity)

@@ -24,6 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_CHARS_MAX = 4096
 """Characters in one attribute or data value: telemetry text is hostile."""
 _DATA_KEYS_MAX = 64
+_INT64_MAX = 2**63 - 1
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -79,6 +80,10 @@ def decode_event(value: bytes) -> Event:
         raise BadInput(f"event data is {envelope.datacontenttype[:64]!r}", fix="Expected JSON.")
     if any(len(v) > _TEXT_CHARS_MAX for v in envelope.data.values() if isinstance(v, str)):
         raise BadInput("an event's data value is too long", fix=f"At most {_TEXT_CHARS_MAX}.")
+    if any(
+        type(v) is int and not -_INT64_MAX - 1 <= v <= _INT64_MAX for v in envelope.data.values()
+    ):
+        raise BadInput("an event's data value is too large", fix="At most 64 bits, signed.")
     try:
         kind = EventType(envelope.type.removeprefix(TYPE_PREFIX))
     except ValueError as error:

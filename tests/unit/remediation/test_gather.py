@@ -15,11 +15,21 @@ from fleetmend.model.entities import (
 from fleetmend.model.events import Witness
 from fleetmend.model.findings import Direction, Finding, FindingState, Symptom
 from fleetmend.model.incidents import Abstention, Incident
-from fleetmend.model.plans import ActionKind, Autonomy, Effect, Plan, Session, SessionState, Step
+from fleetmend.model.plans import (
+    ActionKind,
+    Autonomy,
+    Effect,
+    Plan,
+    Refusal,
+    Session,
+    SessionState,
+    Step,
+)
 from fleetmend.ports.cluster import NodeState
 from fleetmend.ports.engine import EngineState
 from fleetmend.ports.halt import HaltState
 from fleetmend.settings.remediation import PoolSettings, RemediationSettings
+from remediation.admit import admit
 from remediation.effects import OwnActs
 from remediation.facts import DomainKind, Facts
 from remediation.gather import Asking, Books, Reading, TakenUnit, facts_for
@@ -235,7 +245,9 @@ def test_a_silence_that_was_interrupted_is_still_the_one_that_is_explained(asker
 
 def test_numbers_of_what_is_silent_itself_confirm_nothing(asker: Asker) -> None:
     evidence = tuple(
-        replace(item, witness=Witness.TELEMETRY) if item.witness is Witness.KERNEL_LOG else item
+        replace(item, witness=Witness.TELEMETRY, symptom="gpu.utilization")
+        if item.witness is Witness.KERNEL_LOG
+        else item
         for item in asker.incident.evidence
     )
     asker.incident = replace(asker.incident, evidence=evidence)
@@ -301,7 +313,6 @@ def test_a_closed_finding_counts_no_more(asker: Asker) -> None:
         (Witness.CLUSTER_API, node_id(0), "node_condition.Ready", True),
         (Witness.PROBE, node_id(0), "probe_failed", True),
         (Witness.TELEMETRY, gpu_id(0), "gpu.work_per_token", False),
-        (Witness.APPLICATION_LOG, gpu_id(0), "log.nccl_timeout", False),
         (Witness.TELEMETRY, engine_id(0), "engine.decode_rate", False),
         (Witness.SILENCE, engine_id(0), "telemetry_absent", False),
         (Witness.PROBE, engine_id(0), "probe_failed", False),
@@ -396,3 +407,36 @@ def test_engines_are_counted_within_their_model_pool(asker: Asker) -> None:
 
     assert (pool.kind, pool.size) == (DomainKind.POOL, NODES)
     assert pool.same_symptom == {"engine.decode_rate": frozenset({engine_id(5)})}
+
+
+def test_what_one_sender_of_a_node_can_say_alone_is_no_witness() -> None:
+    asker = Asker()
+    asker.incident = sample_incident(
+        cause="gpu_fallen_off_bus",
+        entity=gpu_id(0),
+        witnesses=(Witness.TELEMETRY, Witness.APPLICATION_LOG),
+        symptom="xid.79",
+    )
+    told = tuple(
+        replace(item, entity=gpu_id(0), symptom="xid.79") for item in asker.incident.evidence
+    )
+    asker.incident = replace(asker.incident, evidence=told)
+    facts = asker.facts()
+    assert (facts.witnesses, facts.outside_witnesses) == (frozenset(), frozenset())
+    made = asker.made()
+    for step in (each for each in made.steps if each.effect is not Effect.OBSERVE):
+        refused = {
+            reason.refusal for reason in admit(step, made, facts, policy_from(auto())).reasons
+        }
+        assert Refusal.WITNESSES_MISSING in refused
+
+
+def test_numbers_other_than_the_last_xid_stay_witnesses() -> None:
+    asker = Asker()
+    asker.incident = sample_incident(
+        cause="gpu_fallen_off_bus",
+        entity=gpu_id(0),
+        witnesses=(Witness.TELEMETRY, Witness.KERNEL_LOG),
+        symptom="gpu.utilization",
+    )
+    assert asker.facts().witnesses == {Witness.TELEMETRY, Witness.KERNEL_LOG}

@@ -103,3 +103,18 @@ def test_lost_offsets_are_named_counted_and_got_over(
         ("offsets of the topology lost", "topology/0")
     ]
     assert set(following.view.attributes) == {node(1), node(3)}, "node-2 is stated again daily"
+
+
+def test_what_was_caught_up_once_stays_so_while_more_comes(
+    log: SqliteLog, clock: ManualClock
+) -> None:
+    following = follower(log, clock)
+    log.append(stated(*range(POLL_RECORDS)))
+    following.step()
+    assert not following.was_caught_up, "there may be more"
+    following.step()
+    assert following.was_caught_up
+    log.append(stated(*range(POLL_RECORDS)))
+    following.step()
+    assert not following.caught_up
+    assert following.was_caught_up

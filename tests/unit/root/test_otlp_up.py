@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from fleetmend.clock import SystemClock
 from fleetmend.model.samples import SampleBatch
 from fleetmend.pipeline import Parts, Role, services
-from fleetmend.services import Loop
+from fleetmend.services import Loop, Service
 from fleetmend.settings import Settings
 from fleetmend.streams.codec import decode
 from fleetmend.streams.engines import open_log
@@ -41,11 +41,10 @@ def test_a_gauge_of_the_sdk_becomes_a_sample_in_the_log(tmp_path: Path) -> None:
     clock = SystemClock()
     log = open_log(settings.streams, clock)
     parts = Parts(settings=settings, clock=clock, log=log, store=None, ports=lambda: None)  # type: ignore[arg-type,return-value]
-    (loop,) = [
-        service
-        for service in services(parts, frozenset({Role.COLLECTOR}))
-        if isinstance(service, Loop) and service.name == "otlp"
-    ]
+    collecting = services(parts, frozenset({Role.COLLECTOR}))
+    (loop,) = [each for each in collecting if isinstance(each, Loop) and each.name == "otlp"]
+    (fleet,) = [each for each in collecting if isinstance(each, Service) and each.name == "fleet"]
+    fleet.step()  # the doors take nothing before the fleet is known
     stop = threading.Event()
     thread = threading.Thread(target=loop.run, args=(stop,), daemon=True)
     thread.start()

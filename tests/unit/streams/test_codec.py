@@ -19,7 +19,7 @@ from fleetmend.model.incidents import Incident
 from fleetmend.model.samples import SampleBatch
 from fleetmend.model.ticks import Cut, Mark
 from fleetmend.streams.arrow_write import encode_samples
-from fleetmend.streams.cloudevents import rfc3339, unix_s
+from fleetmend.streams.cloudevents import decode_event, rfc3339, unix_s
 from fleetmend.streams.codec import RECORD_BYTES_MAX, decode, encode
 from fleetmend.streams.columns import decode_samples
 from fleetmend.streams.port import Payload
@@ -339,3 +339,25 @@ def test_the_error_names_topic_partition_and_offset() -> None:
     with pytest.raises(BadInput) as caught:
         decode(raw({"kind": "Mark"}, b"{", topic=Topic.SAMPLES, offset=41))
     assert caught.value.where == "samples/0 offset 41"
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [(2**63 - 1, True), (-(2**63), True), (2**63, False), (-(2**63) - 1, False), (10**400, False)],
+)
+def test_an_integer_in_an_events_data_has_64_bits(number: int, fits: bool) -> None:
+    body = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "s",
+        "type": "io.fleetmend.gpu.xid",
+        "time": "2026-11-23T00:00:00Z",
+        "subject": "c/gpu/g",
+        "data": {"xid": number},
+    }
+    value = json.dumps(body).encode()
+    if fits:
+        assert decode_event(value).data == {"xid": number}
+    else:
+        with pytest.raises(BadInput, match="too large"):
+            decode_event(value)

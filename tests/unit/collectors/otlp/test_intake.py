@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import tracemalloc
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -10,9 +11,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality as Way
 
+from collectors.batches import merge_batches
 from collectors.otlp.intake import Full, Intake
 from fleetmend.clock import ManualClock
-from fleetmend.model.entities import EntityId, TopologyChange
+from fleetmend.errors import StreamError
+from fleetmend.model.entities import EntityId, RelationKind, TopologyChange
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.samples import SampleBatch
 from fleetmend.ports.deadletters import DeadLetter
@@ -23,6 +26,7 @@ from fleetmend.signals.catalogue import catalogue
 NOW_S = 1_795_397_000.0
 NS = 1_000_000_000
 OTHERS_GPU = EntityId("c/gpu/GPU-victim")
+OWN_GPU, HOME = EntityId("c/gpu/GPU-own"), EntityId("c/node/node-1")
 ENGINE = EntityId("c/engine/e-1")
 CUMULATIVE, DELTA = (
     Way.AGGREGATION_TEMPORALITY_CUMULATIVE,
@@ -102,7 +106,7 @@ def stand() -> Stand:
         )
     )
     settings = CollectorsSettings(otlp=OtlpSettings(senders=senders, waiting_max=50))
-    homes = {OTHERS_GPU: EntityId("c/node/node-9"), ENGINE: EntityId("c/node/node-1")}
+    homes = {OTHERS_GPU: EntityId("c/node/node-9"), ENGINE: HOME, OWN_GPU: HOME}
     sink, clock, letters = Sink(), SetClock(NOW_S), Letters()
     intake = Intake(
         settings,
@@ -131,13 +135,29 @@ def gauge(
     return request
 
 
-def test_a_nodes_gauge_becomes_a_sample_of_its_gpu_and_the_gpu_part_of_the_node(
-    stand: Stand,
-) -> None:
+def test_a_nodes_gauge_becomes_a_sample_and_its_known_gpu_part_of_the_node(stand: Stand) -> None:
+    assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-own")) == 0
+    assert stand.rows() == [("c/gpu/GPU-own", "gpu.utilization", 0.5)]
+    placed = [c for c in stand.sink.changes if c.target == "c/node/node-1"]
+    assert [change.entity for change in placed] == ["c/gpu/GPU-own"]
+
+
+def test_a_node_may_measure_a_gpu_that_nobody_has_placed_and_not_claim_it(stand: Stand) -> None:
     assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-1")) == 0
     assert stand.rows() == [("c/gpu/GPU-1", "gpu.utilization", 0.5)]
-    placed = [c for c in stand.sink.changes if c.target == "c/node/node-1"]
-    assert [change.entity for change in placed] == ["c/gpu/GPU-1"]
+    assert [c for c in stand.sink.changes if c.relation is RelationKind.PART_OF] == []
+
+
+def test_nothing_is_taken_until_the_fleet_was_known_once(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand.intake, "_fleet_known", lambda: False)
+    with pytest.raises(Full):
+        stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-own"))
+    with pytest.raises(Full):
+        stand.intake.logs("node-1", logs(XID))
+    monkeypatch.undo()
+    assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-own")) == 0
 
 
 def test_an_id_that_is_only_a_number_is_the_nodes_gpu_of_that_number(stand: Stand) -> None:
@@ -367,21 +387,36 @@ def test_a_full_queue_asks_senders_to_come_again_and_takes_nothing(stand: Stand)
     assert len(stand.rows()) == 50
 
 
-def test_a_sink_that_fails_gets_the_same_again(stand: Stand) -> None:
-    stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-1"))
-    whole = stand.sink.samples
-    broken = threading.Event()
+def test_a_sink_that_keeps_what_it_was_given_when_it_raises_gets_everything_once(
+    stand: Stand,
+) -> None:
+    take_samples, take_change = stand.sink.samples, stand.sink.topology
 
-    def fails(batch: SampleBatch, node: str) -> None:
-        broken.set()
-        raise ConnectionError
+    def samples(batch: SampleBatch, node: str) -> None:
+        take_samples(batch, node)
+        raise StreamError("the log is away")
 
-    stand.sink.samples = fails  # type: ignore[method-assign]
-    with pytest.raises(ConnectionError):
-        stand.intake.poll()
-    stand.sink.samples = whole  # type: ignore[method-assign]
-    assert broken.is_set()
-    assert stand.rows() == [("c/gpu/GPU-1", "gpu.utilization", 0.5)]
+    def topology(change: TopologyChange) -> None:
+        take_change(change)
+        raise StreamError("the log is away")
+
+    with pytest.MonkeyPatch.context() as away:
+        away.setattr(stand.sink, "samples", samples)
+        away.setattr(stand.sink, "topology", topology)
+        stand.send(gauge("system.memory.limit", 1.0, host="a"), "gateway")
+        request = gauge("system.memory.limit", 2.0, host="b")
+        request.MergeFrom(gauge("system.memory.limit", 3.0, host="d"))
+        stand.send(request, "gateway")
+        raised = 0
+        for _ in range(9):
+            try:
+                stand.intake.poll()
+            except StreamError:
+                raised += 1
+    assert raised >= 2
+    assert [value for *_, value in stand.rows()] == [1.0, 2.0, 3.0]
+    stated = [(change.op, change.entity, change.target) for change in stand.sink.changes]
+    assert len(stated) == len(set(stated))
 
 
 def test_refusals_are_counted_by_name_in_an_event_and_few_are_kept(stand: Stand) -> None:
@@ -400,3 +435,71 @@ def test_settings_refuse_an_open_door_to_the_network_without_a_token() -> None:
     sender = OtlpSenderSettings(name="a", speaks_for="cluster")
     with pytest.raises(ValueError, match="loopback"):
         OtlpSettings(host="0.0.0.0", http_port=4318, senders=(sender,))  # noqa: S104
+
+
+def test_attributes_beyond_the_bound_are_not_multiplied_by_the_points(stand: Stand) -> None:
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    for number in range(2_000):
+        resource.resource.attributes.add(key=f"a{number}").value.string_value = "x"
+    metric = resource.scope_metrics.add().metrics.add(name="hw.gpu.utilization")
+    for number in range(40):
+        point = metric.gauge.data_points.add(time_unix_nano=int(NOW_S * NS), as_double=0.5)
+        point.attributes.add(key="hw.id").value.string_value = f"GPU-{number}"
+    tracemalloc.start()
+    try:
+        assert stand.send(request) == 0
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(stand.rows()) == 40
+    assert peak_bytes < 4_000_000
+
+
+def test_labels_of_a_resource_are_bounded_and_what_goes_beyond_is_told(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collectors.otlp.source.LABELS_MAX", 5)
+    request = ExportMetricsServiceRequest()
+    for number in range(9):
+        one = gauge("hw.gpu.utilization", 0.5, hw__id=f"GPU-{number}")
+        request.resource_metrics.extend(one.resource_metrics)
+    assert stand.send(request) == 9 - len(stand.rows()) > 0
+
+
+def test_lines_beyond_the_bound_of_a_message_are_counted_and_not_searched(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collectors.otlp.intake.LINES_MAX", 3)
+    taken = stand.intake.logs("tenant", logs("\n".join([".", ".", ".", ".", DEAD])))
+    assert (taken.rejected, taken.why) == (2, "too many lines")
+    stand.intake.poll()
+    assert [e for e in stand.sink.events if e.type is not EventType.SCRAPE] == []
+
+
+def test_whose_lines_are_is_asked_once_for_a_resource(stand: Stand) -> None:
+    asked: list[str] = []
+
+    def resolve(name: str) -> None:
+        asked.append(name)
+
+    stand.intake._resolve = resolve  # type: ignore[assignment]
+    stand.intake.logs("gateway", logs("\n".join("." * 60), k8s__pod__name="p"))
+    assert len(asked) == 1
+
+
+def test_marks_go_on_while_a_message_is_read_and_what_they_overtook_is_late(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dear(batches: list[SampleBatch]) -> SampleBatch:
+        stand.clock.advance_to(NOW_S + 30.0)
+        marking = threading.Thread(target=stand.intake.poll, daemon=True)
+        marking.start()
+        marking.join(5.0)
+        assert not marking.is_alive(), "the mark waits for the reader"
+        return merge_batches(batches)
+
+    monkeypatch.setattr("collectors.otlp.intake.merge_batches", dear)
+    assert stand.send(gauge("hw.gpu.utilization", 0.5, hw__id="GPU-1")) == 1
+    assert stand.sink.marks
+    assert stand.rows() == []

@@ -115,6 +115,14 @@ def test_votes_name_so_many_models_and_no_more() -> None:
     assert told.thumbs.take(rights(), body(vote("up", model="m3", tenant=""))) == (1, {})
 
 
+def test_a_sender_that_makes_names_up_leaves_the_others_theirs() -> None:
+    told = Told(names_max=10)
+    made_up = [vote("up", model=f"m{n}", tenant="") for n in range(50)]
+    told.thumbs.take(rights("noisy"), body(*made_up))
+    assert told.thumbs.take(rights(), body(vote("down", model="real", tenant=""))) == (1, {})
+    assert told.totals()["c/model/real", "model.feedback_down"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("sent", "complaint"),
     [
