@@ -19,7 +19,7 @@ from detection.ledger import idle
 from detection.robust import Floats
 from detection.saved import join, part
 from detection.streaks import Streaks
-from fleetmend.model.entities import EntityId, EntityKind
+from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.events import Event, EventType
 from fleetmend.settings.detection import DetectionSettings
 from fleetmend.streams.stage import Json, State
@@ -153,7 +153,7 @@ class Pages:
         return flags
 
     def _note(self, event: Event) -> None:
-        key = _key(event.subject, str(event.data.get("kind", event.subject.split("/")[1])))
+        key = _key(event.subject, str(event.data.get("kind") or kind_of(event.subject)))
         word = str(event.data.get("outcome", "ok"))
         if word == "ok":
             self._failed.pop(key, None)

@@ -118,7 +118,7 @@ def batches(draw: st.DrawFn) -> SampleBatch:
         st.lists(
             st.tuples(
                 times,
-                st.sampled_from(["lab/gpu/a", "lab/gpu/b", "ü"]),
+                st.sampled_from(["lab/gpu/a", "lab/gpu/b", "lab/gpu/ü"]),
                 st.sampled_from(["x", "y"]),
                 st.floats(),
             ),
@@ -129,7 +129,7 @@ def batches(draw: st.DrawFn) -> SampleBatch:
     return SampleBatch.from_rows(rows)
 
 
-entities = names.map(EntityId)
+entities = names.map(lambda key: EntityId(f"lab/gpu/{key}"))
 events = st.builds(
     Event,
     id=names,
@@ -146,7 +146,7 @@ changes = st.builds(
     at_s=times,
     op=st.sampled_from(TopologyOp),
     entity=entities,
-    target=names,
+    target=entities,
     relation=st.none() | st.sampled_from(RelationKind),
     attributes=st.dictionaries(names, names, max_size=4),
 )

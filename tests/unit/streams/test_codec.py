@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetmend.errors import BadInput
+from fleetmend.model.coverage import Coverage, Freshness
+from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
@@ -195,6 +197,9 @@ class TestCloudEvents:
             {"time": "2027-01-15T08:00:00"},
             {"id": ""},
             {"subject": None},
+            {"subject": "x"},
+            {"subject": "c/zzz/k"},
+            {"subject": "c/gpu/"},
             {"data": {"nested": {"a": 1}}},
             {"data": [1]},
             {"data": {"line": "x" * 5000}},
@@ -339,3 +344,57 @@ def test_the_error_names_topic_partition_and_offset() -> None:
     with pytest.raises(BadInput) as caught:
         decode(raw({"kind": "Mark"}, b"{", topic=Topic.SAMPLES, offset=41))
     assert caught.value.where == "samples/0 offset 41"
+
+
+class TestIds:
+    """A fold splits every id that it is given: one that is none would stop it at that record for
+    good, so it must never come out of the log."""
+
+    @pytest.mark.parametrize(
+        ("name", "places"),
+        [
+            ("topology", [("entity",), ("target",)]),
+            ("finding", [("entity",)]),
+            (
+                "incident",
+                [
+                    ("entity",),
+                    ("affected", 0),
+                    ("evidence", 0, "entity"),
+                    ("causes", 0, "entity"),
+                    ("causes", 0, "path", 0),
+                ],
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("bad", ["x", "", "c/zzz/k", "c/gpu/", "/gpu/k"])
+    def test_a_record_about_what_is_no_entity_is_refused(
+        self, name: str, places: list[tuple[str | int, ...]], bad: str
+    ) -> None:
+        encoded = encode(FIXED[name])
+        for place in places:
+            document = json.loads(encoded.value)
+            inner = document["body"]
+            for step in place[:-1]:
+                inner = inner[step]
+            inner[place[-1]] = bad
+            with pytest.raises(BadInput, match="is no entity id"):
+                decode(raw(encoded.headers, json.dumps(document).encode()))
+
+    def test_an_alias_may_be_any_name(self) -> None:
+        alias = TopologyChange(1e9, TopologyOp.ALIAS, GPU, "pod:llm/llama-0")
+        assert read_back(alias) == alias
+
+    def test_a_ledger_entry_about_nothing_is_refused(self) -> None:
+        entry = Coverage(GPU, 1e9, Freshness.FRESH, 1e9)
+        assert read_back(entry) == entry
+        for bad in (replace(entry, entity=EntityId("x")), replace(entry, node="x")):
+            with pytest.raises(BadInput, match="is no entity id"):
+                encode(bad)
+
+    def test_samples_of_what_is_no_entity_are_refused_when_read_and_when_written(self) -> None:
+        stray = SampleBatch.from_rows([(1e9, GPU, "x", 1.0), (1e9, "c/zzz/k", "x", 1.0)])
+        with pytest.raises(BadInput, match="is no entity id"):
+            encode(stray)
+        with pytest.raises(BadInput, match="is no entity id"):
+            decode(raw({"kind": "SampleBatch"}, encode_samples(stray), topic=Topic.SAMPLES))
