@@ -85,7 +85,7 @@ class KernelSource:
                 node=node,
                 data={
                     "target": self._settings.path,
-                    "kind": "node",
+                    "kind": "kernel_log",
                     "outcome": outcome,
                     "reason": failing[:_TEXT_MAX],
                 },
