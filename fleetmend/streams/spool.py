@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from fleetmend.model.ticks import Mark
 from fleetmend.streams.partition import partition_count
 from fleetmend.streams.port import Log, Outgoing, RawRecord, TopicPartition
 from fleetmend.streams.segments import Amount, Chain, Stored
-from fleetmend.streams.spool_disk import Cursor
+from fleetmend.streams.spool_disk import Cursor, locked
 from fleetmend.streams.spool_records import (
     NEVER_S,
     Kept,
@@ -92,7 +93,7 @@ class SpooledLog:
     ) -> None:
         """`open_log` opens the real log, when it is first needed and again after it could not be.
         `partitions`: what spread topics have where the log has never been reached. Raises
-        StreamError for a folder that cannot be used."""
+        StreamError for a folder that cannot be used or is in use."""
         self.dropped: dict[Kept, int] = {"samples": 0, "events": 0}
         """Records given up for want of room or because they could not be read any more."""
         self.away = ""
@@ -111,6 +112,7 @@ class SpooledLog:
         self._retry_at_s = float("-inf")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._unlock = weakref.finalize(self, os.close, locked(folder))
             self._cursor = Cursor(folder)
             sent = self._cursor.at
             self._chains: dict[Kept, Chain] = {
@@ -302,6 +304,7 @@ class SpooledLog:
             for chain in self._chains.values():
                 chain.close()
             log, self._log = self._log, None
+            self._unlock()
         if log is not None:
             log.close()
 

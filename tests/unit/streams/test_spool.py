@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,9 @@ def batch(number: int, rows: int = 400) -> Outgoing:
     return Outgoing(Topic.SAMPLES, "n1", values, 1)
 
 
+_living: dict[Path, weakref.ref[SpooledLog]] = {}
+
+
 def spool(
     folder: Path,
     log: FlakyLog,
@@ -91,7 +95,12 @@ def spool(
     bytes_max: int = 1 << 22,
     segment_bytes: int = 4096,
 ) -> SpooledLog:
-    return SpooledLog(
+    """One of a process that takes the place of the last one on this folder, if there was one: that
+    one died where it stood, and the kernel took its lock."""
+    before = _living.get(folder, lambda: None)()
+    if before is not None:
+        before._unlock()
+    made = SpooledLog(
         folder,
         open_log=lambda: _opened(log),
         clock=clock or ManualClock(),
@@ -100,6 +109,8 @@ def spool(
         segment_bytes=segment_bytes,
         retry_s=2.0,
     )
+    _living[folder] = weakref.ref(made)
+    return made
 
 
 def _opened(log: FlakyLog) -> FlakyLog:
@@ -512,3 +523,29 @@ def test_an_append_that_fails_keeps_nothing_and_can_be_tried_again(
 
     assert order(log.taken) == [n for at in range(8) for n in (f"id-{at}", f"batch-{at * 1000}")]
     assert spooled.figures().waiting == Amount()
+
+
+def test_a_spool_that_is_in_use_is_refused_and_is_free_once_it_is_closed(tmp_path: Path) -> None:
+    first, log, clock = spool(tmp_path, FlakyLog()), FlakyLog(), ManualClock(1e9)
+    first.append([event(0)])
+
+    def another() -> SpooledLog:
+        return SpooledLog(
+            tmp_path,
+            open_log=lambda: log,
+            clock=clock,
+            partitions=4,
+            bytes_max=1 << 20,
+            segment_bytes=4096,
+            retry_s=2.0,
+        )
+
+    with pytest.raises(StreamError, match=f"in use by process {os.getpid()}"):
+        another()
+    first.append([event(1)])
+    first.close()
+
+    second = another()
+    drained(second, clock)
+    assert order(log.taken) == ["id-0", "id-1"]
+    second.close()
