@@ -3,7 +3,14 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from fleetmend.model.entities import EntityId, RelationKind, TopologyChange, TopologyOp
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+)
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.model.findings import Direction, Finding, FindingState, Symptom
 from fleetmend.model.incidents import (
@@ -129,7 +136,7 @@ def batches(draw: st.DrawFn) -> SampleBatch:
     return SampleBatch.from_rows(rows)
 
 
-entities = names.map(lambda key: EntityId(f"lab/gpu/{key}"))
+entities = names.map(lambda key: entity_id("lab", EntityKind.GPU, key))
 events = st.builds(
     Event,
     id=names,

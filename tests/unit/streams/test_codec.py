@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from fleetmend.errors import BadInput
 from fleetmend.model.coverage import Coverage, Freshness
-from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+    split_entity_id,
+)
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
@@ -367,7 +374,9 @@ class TestIds:
             ),
         ],
     )
-    @pytest.mark.parametrize("bad", ["x", "", "c/zzz/k", "c/gpu/", "/gpu/k"])
+    @pytest.mark.parametrize(
+        "bad", ["x", "", "c/zzz/k", "c/gpu/", "/gpu/k", "c/gpu/\x1b[2K", "c/gpu/a\nb"]
+    )
     def test_a_record_about_what_is_no_entity_is_refused(
         self, name: str, places: list[tuple[str | int, ...]], bad: str
     ) -> None:
@@ -398,3 +407,10 @@ class TestIds:
             encode(stray)
         with pytest.raises(BadInput, match="is no entity id"):
             decode(raw({"kind": "SampleBatch"}, encode_samples(stray), topic=Topic.SAMPLES))
+
+    @given(st.text(min_size=1, max_size=30))
+    @settings(max_examples=50, deadline=None)
+    def test_an_id_made_of_any_name_can_be_printed_and_read(self, key: str) -> None:
+        made = entity_id("c", EntityKind.MODEL, key)
+        assert made.isprintable()
+        assert split_entity_id(made)[:2] == ("c", EntityKind.MODEL)
