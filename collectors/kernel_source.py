@@ -90,7 +90,7 @@ class KernelSource:
                 node=node,
                 data={
                     "target": self._settings.path,
-                    "kind": "node",
+                    "kind": "kernel_log",
                     "outcome": outcome,
                     "reason": failing[:_TEXT_MAX],
                 },

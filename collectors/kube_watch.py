@@ -24,6 +24,7 @@ from collectors.kube_reader import (
 )
 from collectors.kube_sight import Sight
 from collectors.kube_tell import Data, News, Subject, made
+from collectors.promise import Promise
 from collectors.sink import Sink
 from fleetmend.clock import Clock
 from fleetmend.model.entities import EntityKind, TopologyChange, entity_id
@@ -59,7 +60,7 @@ class KubernetesCollector:
         self._queue: queue.Queue[Delivery] = queue.Queue(_WAITING_MAX)
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._marked_s = float("-inf")
+        self._promise = Promise(clock, cluster=cluster, name="kubernetes", tell=sink.event)
         self._beat_s = float("-inf")
         self._states: tuple[FeedState, ...] = ()
         self._threads: list[threading.Thread] = []
@@ -109,7 +110,7 @@ class KubernetesCollector:
 
     def _now_s(self) -> float:
         """A time that no mark has promised away."""
-        return max(self._clock.now_s(), self._marked_s)
+        return self._promise.now_s()
 
     def _take(self, delivery: Delivery) -> None:
         """Fold and tell one delivery, object by object, so that marks are never far behind."""
@@ -141,15 +142,15 @@ class KubernetesCollector:
         self._mark(at_least_s=_MARK_S)
 
     def _mark(self, *, at_least_s: float) -> None:
-        at_s = self._clock.now_s()
-        if at_s > self._marked_s and at_s - self._marked_s >= at_least_s:
-            self._marked_s = at_s
+        at_s = self._now_s()
+        if at_s > self._promise.marked_s and at_s - self._promise.marked_s >= at_least_s:
+            self._promise.marked_s = at_s
             self._sink.mark(at_s)
 
     def _beat(self) -> None:
         """How the feeds stand: when one of them turns, and every ten seconds."""
         at_s, states = self._now_s(), tuple(reader.state for reader in self.readers)
-        if states == self._states and at_s - self._beat_s < _HEARTBEAT_S:
+        if states == self._states and 0 <= at_s - self._beat_s < _HEARTBEAT_S:
             return
         self._beat_s, self._states = at_s, states
         subject = Subject(entity_id(self._cluster, EntityKind.COLLECTOR, "kubernetes"))

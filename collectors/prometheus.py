@@ -23,6 +23,7 @@ from collectors.announce import observed, targets_topology
 from collectors.connections import NetworkFetcher
 from collectors.fetch import Fetched, Fetcher, Outcome
 from collectors.naming import Resolve
+from collectors.promise import Promise
 from collectors.sink import Sink
 from collectors.target import Scrape, Target, engines_by_pod
 from fleetmend.clock import Clock
@@ -115,7 +116,7 @@ class PrometheusCollector:
         """Bytes in the line of the large ones."""
         self._fetched: SimpleQueue[tuple[int, Future[Fetched]]] = SimpleQueue()
         self._read: SimpleQueue[tuple[int, Future[tuple[Scrape, float]]]] = SimpleQueue()
-        self._marked_s = float("-inf")
+        self._promise = Promise(clock, cluster=cluster, name=name, tell=sink.event)
         self._wake = threading.Event()
 
     def announce(self) -> None:
@@ -145,8 +146,7 @@ class PrometheusCollector:
         """Hand over what is done, start what is due, mark; seconds until something is due."""
         self._take_fetched()
         self._take_read()
-        # A clock set back must not break the promise of the last mark.
-        at_s = max(self._clock.now_s(), self._marked_s)
+        at_s = self._promise.now_s()
         now_s = self._clock.monotonic_s()
         young = self._asked_since(at_s - _HOLD_S)
         while self._due and self._due[0][0] <= now_s and self._small < _WAITING_MAX:
@@ -186,7 +186,8 @@ class PrometheusCollector:
             index, future = done
             fetched = future.result()
             begun_s, due_s, late_s = self._fetching.pop(index)
-            at_s = max(begun_s, self._marked_s)
+            # What was asked before the clock was set back lies ahead of it.
+            at_s = max(min(begun_s, self._promise.now_s()), self._promise.marked_s)
             large = max(len(fetched.body), self._targets[index].text_bytes)
             if large <= _LARGE_BYTES:
                 large = 0
@@ -225,14 +226,14 @@ class PrometheusCollector:
             self._dead_letters.put(letter)
 
     def _mark(self, at_s: float) -> None:
-        if at_s - self._marked_s < _MARK_S:
+        if at_s - self._promise.marked_s < _MARK_S:
             return
         # The first was begun first: targets are asked in order of time.
         oldest_s = next((begun_s for begun_s, _, _ in self._fetching.values()), at_s)
         read_s = min((read_s for read_s, _, _ in self._reading.values()), default=at_s)
-        promised_s = min(max(oldest_s, at_s - _HOLD_S), read_s)
-        if promised_s - self._marked_s >= _MARK_S:
-            self._marked_s = promised_s
+        promised_s = min(max(oldest_s, at_s - _HOLD_S), read_s, at_s)
+        if promised_s - self._promise.marked_s >= _MARK_S:
+            self._promise.marked_s = promised_s
             self._sink.mark(promised_s)
 
 

@@ -256,7 +256,7 @@ class Target:
         word = f"{fetched.word} {' '.join(refused)} {_few(doubts.other_unit)}"
         same = word == self._last_word and not gone and not bad and not doubts.retyped
         well = _WELL if fetched.outcome is Outcome.OK else 1
-        if same and at_s - self._last_event_s < well * self._limits.scrape_event_s:
+        if same and 0 <= at_s - self._last_event_s < well * self._limits.scrape_event_s:
             return None
         self._last_word, self._last_event_s = word, at_s
         source = f"collector/prometheus/{self.settings.url}"

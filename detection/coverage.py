@@ -20,7 +20,7 @@ from detection.entries import Entries, Standing
 from detection.frame import Frame
 from detection.freshness import CODE, Codes
 from detection.ledger import Ledger
-from detection.pages import Pages
+from detection.pages import OWN_PAGE, Pages
 from detection.saved import join, part
 from detection.symptoms import present
 from fleetmend.model.coverage import Coverage as Entry
@@ -234,11 +234,15 @@ class Coverage:
                 if block is None or not block.row:
                     continue
                 last = frame.hearing.last(block)
-                # A node without an exporter of its own is lawful; one that is scraped is not.
-                peers = kind is not EntityKind.NODE and bool((last >= 0).any())
+                # A node without an exporter of its own is lawful, whatever else is told of it (that
+                # its GPUs' page is read, for one); one whose own page is asked for is not.
+                of_node = kind is EntityKind.NODE
+                peers = not of_node and bool((last >= 0).any())
+                own = block.known(f"{OWN_PAGE[kind]}up") if of_node else np.zeros(block.shape[0])
+                asked = np.isfinite(own)
                 for entity in frame.topology.of_kind(kind):
                     row = block.row.get(entity)
-                    if (row is None and peers) or (row is not None and last[row] < 0):
+                    if peers if row is None else last[row] < 0 and asked[row]:
                         self._named.setdefault(entity, frame.tick)
         over = [e for e in self._named if e not in frame.topology or _is_heard(frame, e)]
         for entity in over:

@@ -19,7 +19,7 @@ from detection.ledger import idle
 from detection.robust import Floats
 from detection.saved import join, part
 from detection.streaks import Streaks
-from fleetmend.model.entities import EntityId, EntityKind
+from fleetmend.model.entities import EntityId, EntityKind, kind_of
 from fleetmend.model.events import Event, EventType
 from fleetmend.settings.detection import DetectionSettings
 from fleetmend.streams.stage import Json, State
@@ -49,6 +49,11 @@ _WORDS = {
     "protocol": "answers no HTTP",
 }
 """Outcomes of `collectors.fetch` for people; `http_503` is told as `HTTP 503`."""
+_OF_DRIVERS = frozenset({"partial", "library_absent", "driver_absent", "no_gpu"})
+"""Outcomes that no page has: agents up to 0.1 told of the driver's library as of a GPU's page."""
+_PAGES = frozenset({*OWN_PAGE, EntityKind.GPU})
+"""Scrape events of another kind (`nvml`, `kernel_log`, `otlp`) speak of what is no page: half an
+answer of the driver is no exporter that is down."""
 _OUTCOME_MAX = 120
 _COUNTS = TypeAdapter(dict[str, int])
 _TEXTS = TypeAdapter(dict[str, str])
@@ -153,14 +158,18 @@ class Pages:
         return flags
 
     def _note(self, event: Event) -> None:
-        key = _key(event.subject, str(event.data.get("kind", event.subject.split("/")[1])))
-        word = str(event.data.get("outcome", "ok"))
+        page = str(event.data.get("kind") or kind_of(event.subject))
+        if page not in _PAGES:
+            return
+        key, word = _key(event.subject, page), str(event.data.get("outcome", "ok"))
         if word == "ok":
             self._failed.pop(key, None)
             self._outcomes.pop(key, None)
             return
-        self._failed[key] = self._failed.get(key, 0) + 1
+        if word in _OF_DRIVERS:
+            return
         said = _WORDS.get(word, re.sub(r"^http_", "HTTP ", word))
+        self._failed[key] = self._failed.get(key, 0) + 1
         error = str(event.data.get("error", ""))
         self._outcomes[key] = (f"{said}: {error}" if error else said)[:_OUTCOME_MAX]
 
@@ -175,7 +184,7 @@ class Pages:
         }
         failed: dict[str, Json] = dict(sorted(self._failed.items()))
         outcomes: dict[str, Json] = dict(sorted(self._outcomes.items()))
-        return {**join(parts), "failed": failed, "outcomes": outcomes}
+        return {**join(parts), "failed_pages": failed, "page_outcomes": outcomes}
 
     def restore(self, state: State) -> None:
         """Become what `snapshot` saved."""
@@ -184,8 +193,8 @@ class Pages:
         self._unread_gpus.restore(part(state, "unread_gpus"))
         self._own_still.restore(part(state, "own_still"))
         self._gpu_still.restore(part(state, "gpu_still"))
-        self._failed = _COUNTS.validate_python(state.get("failed", {}))
-        self._outcomes = _TEXTS.validate_python(state.get("outcomes", {}))
+        self._failed = _COUNTS.validate_python(state.get("failed_pages", {}))
+        self._outcomes = _TEXTS.validate_python(state.get("page_outcomes", {}))
 
 
 def _stillness() -> Cells:

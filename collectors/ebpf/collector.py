@@ -17,6 +17,7 @@ from collectors.ebpf.listener import Listener
 from collectors.ebpf.probes import Probes
 from collectors.ebpf.processes import Finder, Process, printable, started_at
 from collectors.follow import RateCap
+from collectors.promise import Promise
 from collectors.signatures import LINE_MAX
 from collectors.sink import Sink
 from collectors.xid_merge import XidSighting, XidWitness
@@ -77,7 +78,7 @@ class EbpfCollector:
         self._known: dict[int, Process] = {}
         self._scanned_s = self._beat_s = float("-inf")
         self._told: dict[str, Value] = {}
-        self._marked_s = float("-inf")
+        self._promise = Promise(clock, cluster=cluster, name=self._name, tell=sink.event)
 
     def run(self, stop: threading.Event) -> None:
         """Load, count until `stop` is set, and take everything out of the kernel again. Raises
@@ -124,7 +125,7 @@ class EbpfCollector:
 
     def poll(self) -> None:
         """Read once and send: samples, events, the heartbeat when it is due, a mark."""
-        at_s = max(self._clock.now_s(), self._marked_s)
+        at_s = self._promise.now_s()
         rows: list[tuple[float, str, str, float]] = []
         events: list[Event] = []
         if isinstance(self._probes, Probes):
@@ -139,7 +140,7 @@ class EbpfCollector:
                 self._sink.event(event)
         self._beat(at_s)
         self._sink.samples(SampleBatch.from_rows(rows), self._node)
-        self._marked_s = at_s
+        self._promise.marked_s = at_s
         self._sink.mark(at_s)
 
     def _read(
@@ -183,7 +184,7 @@ class EbpfCollector:
 
     def _event(self, happening: Happening, at_s: float, now_s: float) -> Event:
         """The kernel's clock is turned into the event's time; nothing lies before the last mark."""
-        time_s = max(self._marked_s, min(at_s, at_s - (now_s - happening.monotonic_s)))
+        time_s = max(self._promise.marked_s, min(at_s, at_s - (now_s - happening.monotonic_s)))
         known = self._known.get(happening.pid)
         process = happening.process or (known.name if known is not None else "")
         data: dict[str, Value] = {
@@ -220,7 +221,7 @@ class EbpfCollector:
     def _beat(self, at_s: float) -> None:
         """Say what is loaded: at once when it changed, else now and then."""
         state = self._state()
-        if state == self._told and at_s - self._beat_s < _HEARTBEAT_S:
+        if state == self._told and 0 <= at_s - self._beat_s < _HEARTBEAT_S:
             return
         self._told, self._beat_s = state, at_s
         subject = entity_id(self._cluster, EntityKind.COLLECTOR, self._name)

@@ -84,7 +84,7 @@ class NvmlReports:
                 time_s=at_s,
                 subject=entity_id(self._cluster, EntityKind.NODE, self._node),
                 node=self._node,
-                data={"target": target, "kind": "gpu", "outcome": outcome, **data},
+                data={"target": target, "kind": "nvml", "outcome": outcome, **data},
             )
         ]
 

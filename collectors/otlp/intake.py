@@ -26,6 +26,7 @@ from collectors.otlp.points import Points
 from collectors.otlp.rights import NodeOf, Rights
 from collectors.otlp.source import NS, Counts, Source
 from collectors.otlp.thumbs import Thumbs
+from collectors.promise import Promise
 from collectors.signatures import Channel
 from collectors.sink import Sink
 from fleetmend.clock import Clock
@@ -125,7 +126,7 @@ class Intake:
         self._events = LogEvents(cluster=cluster, resolve=resolve)
         self._cap = RateCap(per_minute_max=settings.events_per_minute_max)
         self._letters = RateCap(per_minute_max=_LETTERS_PER_MINUTE)
-        self._marked_s = float("-inf")
+        self._promise = Promise(clock, cluster=cluster, name="otlp", tell=self._note)
         self.strangers: Counter[str] = Counter()
         """Requests refused before anybody knew whose they were, by reason."""
 
@@ -223,9 +224,9 @@ class Intake:
             if thumbs is not None:
                 self._waiting.append(self._sending([], {"feedback": thumbs}))
             upto = len(self._waiting)
-            due = mark_s - self._marked_s >= _MARK_S
+            due = mark_s - self._promise.marked_s >= _MARK_S
             if due:
-                self._marked_s = mark_s
+                self._promise.marked_s = mark_s
         for _ in range(upto):
             calls = self._waiting[0]
             while calls:
@@ -237,7 +238,11 @@ class Intake:
 
     def _floor_s(self, now_s: float) -> float:
         """The oldest time that is taken: a clock set back must not break the last promise."""
-        return max(now_s - self._settings.lateness_s, self._marked_s)
+        self._promise.now_s()
+        return max(now_s - self._settings.lateness_s, self._promise.marked_s)
+
+    def _note(self, event: Event) -> None:
+        self._waiting.append(deque([partial(self._sink.event, event)]))
 
     def _room(self) -> None:
         if len(self._waiting) >= self._settings.waiting_max or not self._fleet_known():
@@ -373,7 +378,7 @@ class Intake:
         tally = self._tallies[name]
         word = " ".join(sorted(tally.refused))
         last_word, last_s = self._told.get(name, ("", float("-inf")))
-        if now_s - last_s < self._limits.scrape_event_s and (word == last_word or not word):
+        if 0 <= now_s - last_s < self._limits.scrape_event_s and (word == last_word or not word):
             return None
         if not tally.messages and not tally.refused:
             return None
@@ -383,7 +388,7 @@ class Intake:
         source = f"collector/otlp/{name}"
         data: dict[str, str | int | float | bool] = {
             "target": f"otlp/{name}",
-            "kind": rights.settings.speaks_for,
+            "kind": "otlp",
             "outcome": "ok" if tally.messages else "refused",
             "messages": tally.messages,
             "points": tally.points,

@@ -19,6 +19,7 @@ from collectors.probe.references import References
 from collectors.probe.replica import Golden, Replica
 from collectors.probe.report import held_event, mismatch_event, probe_event, samples
 from collectors.probe.request import Answer, Ask, open_client
+from collectors.promise import Promise
 from collectors.sink import Sink
 from fleetmend.clock import Clock
 from fleetmend.settings.probe import ProbeSettings
@@ -70,7 +71,7 @@ class ProbeCollector:
             )
             for replica in settings.replicas
         ]
-        self._marked_s = float("-inf")
+        self._promise = Promise(clock, cluster=cluster, name="probe", tell=sink.event)
         self._saved_s = clock.monotonic_s()
         self._unsaved = False
 
@@ -124,8 +125,7 @@ class ProbeCollector:
 
     def _take(self, replica: Replica, ask: Ask, answer: Answer) -> None:
         golden = replica.took(ask, answer, self._clock.monotonic_s())
-        # A clock set back must not break the promise of the last mark.
-        at_s = max(self._clock.now_s(), self._marked_s)
+        at_s = self._promise.now_s()
         self._sink.event(probe_event(replica, ask, answer, golden, at_s))
         if golden is not None:
             self._keep(golden)
@@ -152,7 +152,7 @@ class ProbeCollector:
             logger.warning("golden references are not kept: %s", error)
 
     def _mark(self) -> None:
-        at_s = self._clock.now_s()
-        if at_s - self._marked_s >= _MARK_S:
-            self._marked_s = at_s
+        at_s = self._promise.now_s()
+        if at_s - self._promise.marked_s >= _MARK_S:
+            self._promise.marked_s = at_s
             self._sink.mark(at_s)

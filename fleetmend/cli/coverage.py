@@ -16,6 +16,7 @@ from rich.table import Table
 from fleetmend.cli.app import Exit, Output, app, say
 from fleetmend.cli.settings import ConfigOption
 from fleetmend.cli.stores import open_store
+from fleetmend.cli.tables import add_row
 from fleetmend.clock import SystemClock
 from fleetmend.model.coverage import MISSING, Coverage, Freshness
 from fleetmend.model.entities import EntityKind
@@ -102,7 +103,8 @@ def _print_table(
         if entry.state is Freshness.FRESH:
             heard = f"every {_span(entry.every_s or 0.0)}"
         present = entry.expected - len(entry.missing)
-        table.add_row(
+        add_row(
+            table,
             entry.entity,
             entry.state.value,
             _span(now_s - entry.since_s),

@@ -13,6 +13,8 @@ from rich.table import Table
 from fleetmend.cli.app import Output, app
 from fleetmend.cli.settings import ConfigOption
 from fleetmend.cli.stores import open_store
+from fleetmend.cli.tables import add_row
+from fleetmend.model.entities import printable
 from fleetmend.ports.deadletters import DeadLetter
 
 
@@ -60,8 +62,8 @@ def _iso(at_s: float) -> str:
 def _print_table(letters: Sequence[DeadLetter], counts: Mapping[str, int]) -> None:
     table = Table("at", "source", "where", "error", box=None)
     for letter in letters:
-        table.add_row(_iso(letter.at_s), letter.source, letter.where, letter.error[:120])
+        add_row(table, _iso(letter.at_s), letter.source, letter.where, letter.error[:120])
     console = Console(width=180, highlight=False, markup=False)
     console.print(table)
     for source, count in sorted(counts.items()):
-        console.print(f"{source}: {count} in all")
+        console.print(f"{printable(source)}: {count} in all")

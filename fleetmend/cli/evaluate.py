@@ -13,6 +13,7 @@ from rich.table import Table
 from fleetmend.cli.app import Output, app
 from fleetmend.cli.replay import BaselineOption
 from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.tables import add_row
 from fleetmend.errors import BadInput
 from fleetmend.replay import Replayed, printed_name, replay
 from fleetmend.scoring.blind import blind_openings, commonest_causes, standing_claims
@@ -115,13 +116,14 @@ def _print_tables(report: dict[str, Any], judged: list[Judged]) -> None:
     rows = [*report["recordings"], report["total"], report["blind_timer"]]
     table = Table(*(name.replace("_", " ") for name in rows[0]), box=None)
     for row in rows:
-        table.add_row(*("-" if value is None else str(value) for value in row.values()))
+        add_row(table, *("-" if value is None else str(value) for value in row.values()))
     console.print(table)
     details = Table("recording", "label", "entity", "found as", "rank", "delay s", box=None)
     for one in judged:
         for result in one.results:
             first = result.opening.first if result.opening else None
-            details.add_row(
+            add_row(
+                details,
                 one.score.name,
                 result.label.cause,
                 result.label.entity,

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fleetmend.cli.app import Output, app, say
 from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.tables import add_row
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident
 from fleetmend.rehearsal import PlanRehearsal, Rehearsals
@@ -129,7 +130,8 @@ def _print_table(incidents: list[dict[str, Any]], replayed: Replayed) -> None:
     for incident in incidents:
         first = incident["causes"][0] if incident["causes"] else None
         plan = incident["plan"]
-        table.add_row(
+        add_row(
+            table,
             f"+{incident['opened_at'] - replayed.start_s:.1f} s",
             incident["severity"],
             first["cause"] if first else f"none ({incident['abstention']})",

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from fleetmend.cli.app import Exit, app, say
 from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.tables import add_row
 from remediation.cases import run_examples
 from remediation.runbook_files import Runbook, load_runbooks, runbooks_of
 
@@ -40,7 +41,7 @@ def list_runbooks(folder: FolderArgument = None, config: ConfigOption = None) ->
     table = Table("runbook", "version", "title", "steps", box=None)
     for runbook in _chosen(folder, config):
         steps = ", ".join(step.do.value for step in runbook.file.steps)
-        table.add_row(runbook.id, str(runbook.file.version), runbook.file.title, steps)
+        add_row(table, runbook.id, str(runbook.file.version), runbook.file.title, steps)
     Console(width=160, highlight=False, markup=False).print(table)
 
 

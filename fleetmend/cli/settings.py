@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetmend.cli.app import Output, app, say
+from fleetmend.cli.tables import add_row
 from fleetmend.settings import Loaded, load_settings
 from fleetmend.settings.page import settings_page
 from fleetmend.settings.section import Section
@@ -49,7 +50,7 @@ def show(
     table = Table("setting", "value", *(["origin"] if origin else []), box=None)
     for key, value in flatten(loaded.settings):
         row = [key, repr(value)]
-        table.add_row(*row, *([origin_of(key, loaded)] if origin else []))
+        add_row(table, *row, *([origin_of(key, loaded)] if origin else []))
     Console(width=160, highlight=False, markup=False).print(table)
 
 

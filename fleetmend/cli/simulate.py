@@ -9,6 +9,7 @@ from rich.table import Table
 
 from fleetmend.cli.app import Output, app
 from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.tables import add_row
 from fleetmend.scoring.closed_loop import Answered, Judgement
 from fleetmend.simulation import Simulated, simulate
 from simulator.catalogue import CATALOGUE
@@ -104,7 +105,8 @@ def _print(judged: Judgement, found: Simulated, report: dict[str, Any]) -> None:
         row = _row(one, found)
         said = ", ".join(f"{o['cause'] or 'none'} {o['after_s']:.0f}" for o in row["openings"])
         ended = row["ended_after_s"]
-        table.add_row(
+        add_row(
+            table,
             f"+{row['at_s']:.0f} s",
             row["fault"] + (" (lawful)" if row["benign"] else ""),
             said or "-",

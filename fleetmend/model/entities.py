@@ -57,19 +57,39 @@ class RelationKind(StrEnum):
 
 
 _KINDS = frozenset(kind.value for kind in EntityKind)
+_SHOWN_CHARS = 128
+"""Characters of what is no id that an error repeats."""
 
 
 def entity_id(cluster: str, kind: EntityKind, key: str) -> EntityId:
-    """The id of an entity; `key` may itself hold slashes (`node-3/gpu-1`)."""
-    return EntityId(f"{cluster}/{kind.value}/{key}")
+    """The id of an entity; `key` may itself hold slashes (`node-3/gpu-1`). What cannot be printed
+    is escaped: names come from labels, and an id is shown on terminals."""
+    return EntityId(printable(f"{cluster}/{kind.value}/{key}"))
+
+
+def printable(text: str) -> str:
+    """The text with all that is no plain character escaped (control characters, line ends, marks
+    that turn the direction of writing): what telemetry names must not steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def split_entity_id(entity: EntityId) -> tuple[str, EntityKind, str]:
     """Cluster, kind and key of an id. Raises BadInput when it is no entity id."""
-    parts = entity.split("/", 2)
-    if len(parts) != 3 or not all(parts) or parts[1] not in _KINDS:
-        raise BadInput(f"{entity!r} is no entity id", fix="Expected cluster/kind/key.")
-    return parts[0], EntityKind(parts[1]), parts[2]
+    if not is_entity_id(entity):
+        raise BadInput(
+            f"{entity[:_SHOWN_CHARS]!r} is no entity id", fix="Expected cluster/kind/key."
+        )
+    cluster, kind, key = entity.split("/", 2)
+    return cluster, EntityKind(kind), key
+
+
+def is_entity_id(text: str) -> bool:
+    """Whether a text has the form of an entity id and can be printed. Every codec of the log asks,
+    so that an id that is none is a dead letter where it is read, and nobody's error later."""
+    parts = text.split("/", 2)
+    return len(parts) == 3 and all(parts) and parts[1] in _KINDS and text.isprintable()
 
 
 def kind_of(entity: EntityId) -> EntityKind:

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fleetmend.errors import BadInput
-from fleetmend.model.entities import EntityId
+from fleetmend.model.entities import EntityId, split_entity_id
 from fleetmend.model.events import Event, EventType
 from fleetmend.streams.bounds import TIME_S_MAX
 
@@ -88,6 +88,7 @@ def decode_event(value: bytes) -> Event:
         kind = EventType(envelope.type.removeprefix(TYPE_PREFIX))
     except ValueError as error:
         raise BadInput(f"unknown event type {envelope.type[:64]!r}") from error
+    split_entity_id(EntityId(envelope.subject))
     return Event(
         id=envelope.id,
         source=envelope.source,

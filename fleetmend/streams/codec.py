@@ -6,11 +6,11 @@ never a dead stage.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from fleetmend.errors import BadInput
 from fleetmend.model.coverage import Coverage
-from fleetmend.model.entities import TopologyChange
+from fleetmend.model.entities import EntityId, TopologyChange, TopologyOp, split_entity_id
 from fleetmend.model.events import Event
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
@@ -29,10 +29,35 @@ KIND_HEADER = "kind"
 TIME_HEADER = "time_max"
 CONTENT_HEADER = "content-type"
 
-_TOPOLOGY = DocumentCodec(TopologyChange)
-_FINDING = DocumentCodec(Finding)
-_COVERAGE = DocumentCodec(Coverage)
-_INCIDENT = DocumentCodec(Incident)
+_RELATES = frozenset({TopologyOp.RELATION, TopologyOp.RELATION_GONE})
+
+
+def _of_change(change: TopologyChange) -> Iterator[str]:
+    """The entity, and what it is related to; an alias is any name."""
+    yield change.entity
+    if change.op in _RELATES:
+        yield change.target
+
+
+def _of_coverage(entry: Coverage) -> Iterator[str]:
+    yield entry.entity
+    if entry.node:
+        yield entry.node
+
+
+def _of_incident(incident: Incident) -> Iterator[str]:
+    yield incident.entity
+    yield from incident.affected
+    yield from (piece.entity for piece in incident.evidence)
+    for cause in incident.causes:
+        yield cause.entity
+        yield from cause.path
+
+
+_TOPOLOGY = DocumentCodec(TopologyChange, _of_change)
+_FINDING = DocumentCodec(Finding, lambda finding: (finding.entity,))
+_COVERAGE = DocumentCodec(Coverage, _of_coverage)
+_INCIDENT = DocumentCodec(Incident, _of_incident)
 _CUT = DocumentCodec(Cut)
 _CLAIM = DocumentCodec(Claim)
 _MARK = DocumentCodec(Mark)
@@ -42,7 +67,14 @@ def _decode_samples(value: bytes) -> SampleBatch:
     """Loaded where something is read: who only writes, as a node agent does, needs no Arrow."""
     from fleetmend.streams.columns import decode_samples  # noqa: PLC0415
 
-    return decode_samples(value)
+    return _named(decode_samples(value))
+
+
+def _named(batch: SampleBatch) -> SampleBatch:
+    """The batch, if all that it speaks of are entity ids. Raises BadInput."""
+    for name in batch.entities:
+        split_entity_id(EntityId(name))
+    return batch
 
 
 _DECODERS: dict[str, Callable[[bytes], Payload]] = {
@@ -105,7 +137,7 @@ def decode(raw: RawRecord) -> Record:
 def _bytes(payload: Payload) -> bytes:
     match payload:
         case SampleBatch():
-            return encode_samples(payload)
+            return encode_samples(_named(payload))
         case Event():
             return encode_event(payload)
         case TopologyChange():

@@ -6,12 +6,14 @@ it.
 """
 
 import json
+from collections.abc import Callable, Iterable
 from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from fleetmend.errors import BadInput
+from fleetmend.model.entities import EntityId, split_entity_id
 
 BodyT = TypeVar("BodyT")
 
@@ -28,14 +30,19 @@ class _Document(BaseModel, Generic[BodyT]):
 class DocumentCodec(Generic[BodyT]):
     """Reads and writes one kind of record."""
 
-    def __init__(self, kind: type[BodyT]) -> None:
+    def __init__(
+        self, kind: type[BodyT], entities: Callable[[BodyT], Iterable[str]] = lambda _: ()
+    ) -> None:
+        """`entities`: everything in a record that must be an entity id."""
+        self._entities = entities
         self._name = kind.__name__
         self._writer = TypeAdapter(kind)
         self._reader = _Document[kind]  # type: ignore[valid-type]  # a class made at run time
 
     def encode(self, body: BodyT) -> bytes:
-        """`body` as JSON. Raises BadInput for numbers that are not finite and for lone
-        surrogates."""
+        """`body` as JSON. Raises BadInput for numbers that are not finite, for lone surrogates and
+        for what is no entity id where one must stand."""
+        self._check(body)
         try:
             plain = self._writer.dump_python(body, mode="json", warnings="error")
             document = {"schema": 1, "body": plain}
@@ -47,8 +54,14 @@ class DocumentCodec(Generic[BodyT]):
     def decode(self, value: bytes) -> BodyT:
         """The record in `value`. Raises BadInput."""
         try:
-            return self._reader.model_validate_json(value).body
+            body: BodyT = self._reader.model_validate_json(value).body
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             place = ".".join(str(part) for part in first["loc"])[:200]
             raise BadInput(f"not a {self._name}: {place}: {first['msg'][:200]}") from error
+        self._check(body)
+        return body
+
+    def _check(self, body: BodyT) -> None:
+        for entity in self._entities(body):
+            split_entity_id(EntityId(entity))

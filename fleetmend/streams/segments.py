@@ -232,6 +232,26 @@ class Chain:
         segment.path.unlink()
         return dropped
 
+    def take_back(self, after: int) -> Amount:
+        """Undo what was appended above number `after` and has not been read; what that was. Raises
+        OSError."""
+        taken = Amount()
+        while self._segments and self._segments[-1].last > after:
+            segment = self._segments[-1]
+            end = records = last = 0
+            for whole, number, body in _scan(segment.path):
+                if number > after:
+                    taken += Amount.of(body)
+                else:
+                    end, records, last = whole, records + 1, number
+            self._end_file()
+            if records:
+                os.truncate(segment.path, end)
+                segment.size, segment.records, segment.last = end, records, last
+            else:
+                self._segments.pop().path.unlink()
+        return taken
+
     def close(self) -> None:
         """Give everything to the disk and let go of the file."""
         self._end_file()

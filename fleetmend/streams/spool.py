@@ -14,10 +14,12 @@ What holds when:
   topology only where no samples are left. Everything dropped is counted by topic class.
 """
 
+import errno
 import json
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from fleetmend.model.ticks import Mark
 from fleetmend.streams.partition import partition_count
 from fleetmend.streams.port import Log, Outgoing, RawRecord, TopicPartition
 from fleetmend.streams.segments import Amount, Chain, Stored
+from fleetmend.streams.spool_disk import Cursor, locked
 from fleetmend.streams.spool_records import (
     NEVER_S,
     Kept,
@@ -44,7 +47,7 @@ logger = logging.getLogger(__name__)
 _BATCH_RECORDS = 200
 _BATCH_BYTES = 2 * 1024 * 1024
 """Of one append while draining: what a broker takes in well under a second."""
-_CURSOR = "sent"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _LAYOUT = "partitions.json"
 _IDLE_S = 1.0
 _COMPANY_S = 0.2
@@ -90,7 +93,7 @@ class SpooledLog:
     ) -> None:
         """`open_log` opens the real log, when it is first needed and again after it could not be.
         `partitions`: what spread topics have where the log has never been reached. Raises
-        StreamError for a folder that cannot be used."""
+        StreamError for a folder that cannot be used or is in use."""
         self.dropped: dict[Kept, int] = {"samples": 0, "events": 0}
         """Records given up for want of room or because they could not be read any more."""
         self.away = ""
@@ -109,7 +112,9 @@ class SpooledLog:
         self._retry_at_s = float("-inf")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._sent = sent = self._read_cursor()
+            self._unlock = weakref.finalize(self, os.close, locked(folder))
+            self._cursor = Cursor(folder)
+            sent = self._cursor.at
             self._chains: dict[Kept, Chain] = {
                 "samples": Chain(folder, "samples", segment_bytes=segment_bytes, sent=sent),
                 "events": Chain(folder, "events", segment_bytes=segment_bytes, sent=sent),
@@ -117,7 +122,7 @@ class SpooledLog:
             self._counts = self._read_layout(partitions)
         except OSError as error:
             raise StreamError(f"spool: {error}", where=str(folder)) from error
-        self._last = max(self._sent, *(chain.last for chain in self._chains.values()))
+        self._last = max(sent, *(chain.last for chain in self._chains.values()))
         self._waiting = self._chains["samples"].found + self._chains["events"].found
         self._drained = Amount()
 
@@ -155,25 +160,47 @@ class SpooledLog:
 
     def append(self, records: Sequence[Outgoing]) -> None:
         """Keep the records on disk; `drain` sends them. Raises BadInput, before anything is kept,
-        for a payload that could not be read back, StreamError when the disk does not take them
-        (then some of them may have been taken)."""
+        for a payload that could not be read back, StreamError when the disk does not take them:
+        then none of them is kept, and who tries again sends nothing twice."""
         bodies = packed([record for record in records if self._wanted(record)])
         urgent = any(kept == "events" for kept, _ in bodies)
         with self._lock:
+            before = self._last
             try:
                 for kept, body in bodies:
-                    self._chains[kept].append(self._last + 1, body)
-                    self._last += 1
-                    self._waiting += Amount.of(body)
+                    self._keep(kept, body)
                 if self.away and urgent:
                     self._chains["events"].sync()
                 self._make_room()
             except OSError as error:
+                self._take_back(before)
                 raise StreamError(f"spool: {error}", where=str(self._folder)) from error
         if records:
             self._something.set()
         if urgent:
             self._urgent.set()
+
+    def _keep(self, kept: Kept, body: bytes) -> None:
+        """Store one record; on a disk that is full, in the room of the oldest ones."""
+        self._last += 1
+        while True:
+            try:
+                self._chains[kept].append(self._last, body)
+            except OSError as error:
+                if error.errno not in _FULL or not self._size_bytes():
+                    raise
+                self._drop_oldest()
+            else:
+                self._waiting += Amount.of(body)
+                return
+
+    def _take_back(self, before: int) -> None:
+        """Undo what one call kept before it failed. Its numbers are not used again."""
+        try:
+            for chain in self._chains.values():
+                self._waiting -= chain.take_back(before)
+        except OSError as error:
+            logger.warning("spool: sent twice at worst", extra={"error": str(error)[:200]})
 
     def _wanted(self, record: Outgoing) -> bool:
         """While the log is away, marks of one producer need not be dense: only the last of them
@@ -214,13 +241,24 @@ class SpooledLog:
         with self._lock:
             try:
                 self._gone(batch)
-                self._sent = max(self._sent, batch[-1].number)
-                self._write_cursor()
-                for chain in self._chains.values():
-                    chain.forget(self._sent)
+                self._cursor.at = max(self._cursor.at, batch[-1].number)
+                self._forget()
             except OSError as error:
                 raise StreamError(f"spool: {error}", where=str(self._folder)) from error
         return len(batch)
+
+    def _forget(self) -> None:
+        """Delete what was sent, whether or not that could be noted first: where the disk is full,
+        deleting is what makes room for the note. Raises OSError when it still cannot be noted."""
+        failed = False
+        try:
+            self._cursor.write()
+        except OSError:
+            failed = True
+        for chain in self._chains.values():
+            chain.forget(self._cursor.at)
+        if failed:
+            self._cursor.write()
 
     def _next(self) -> list[Stored]:
         """What to send now; what comes within a moment goes with what nobody waits for."""
@@ -266,6 +304,7 @@ class SpooledLog:
             for chain in self._chains.values():
                 chain.close()
             log, self._log = self._log, None
+            self._unlock()
         if log is not None:
             log.close()
 
@@ -286,7 +325,8 @@ class SpooledLog:
         found: list[Stored] = []
         urgent = False
         for kept, chain in self._chains.items():
-            stored, whole = chain.waiting(self._sent, records=_BATCH_RECORDS, size=_BATCH_BYTES)
+            sent = self._cursor.at
+            stored, whole = chain.waiting(sent, records=_BATCH_RECORDS, size=_BATCH_BYTES)
             found += stored
             urgent |= bool(stored) and kept == "events"
             if not whole:  # what follows in this chain may come before what the other has
@@ -324,21 +364,17 @@ class SpooledLog:
         return Outgoing(record.topic, record.key, record.payload, record.partition % count)
 
     def _make_room(self) -> None:
-        while sum(chain.size_bytes for chain in self._chains.values()) > self._bytes_max:
-            kept: Kept = "samples" if self._chains["samples"].size_bytes else "events"
-            dropped = self._chains[kept].drop_oldest(self._sent)
-            self.dropped[kept] += dropped.records
-            self._waiting -= dropped
+        while self._size_bytes() > self._bytes_max:
+            self._drop_oldest()
 
-    def _read_cursor(self) -> int:
-        try:
-            text = (self._folder / _CURSOR).read_text("ascii").strip()
-        except (FileNotFoundError, UnicodeDecodeError):
-            return 0
-        return int(text) if text.isdecimal() else 0
+    def _size_bytes(self) -> int:
+        return sum(chain.size_bytes for chain in self._chains.values())
 
-    def _write_cursor(self) -> None:
-        self._replace(_CURSOR, f"{self._sent}\n")
+    def _drop_oldest(self) -> None:
+        kept: Kept = "samples" if self._chains["samples"].size_bytes else "events"
+        dropped = self._chains[kept].drop_oldest(self._cursor.at)
+        self.dropped[kept] += dropped.records
+        self._waiting -= dropped
 
     def _read_layout(self, partitions: int) -> dict[Topic, int]:
         counts = {topic: partition_count(topic, partitions) for topic in Topic}
@@ -353,14 +389,12 @@ class SpooledLog:
         return counts
 
     def _write_layout(self) -> None:
+        """Keep the numbers of partitions, for a start without a log. A disk that does not take them
+        is not the log's fault, and no reason to send nothing."""
+        new = self._folder / f"{_LAYOUT}.new"
         try:
             text = json.dumps({topic.value: count for topic, count in self._counts.items()})
-            self._replace(_LAYOUT, text)
+            new.write_text(text, "utf-8")
+            os.replace(new, self._folder / _LAYOUT)
         except OSError as error:
-            raise StreamError(f"spool: {error}", where=str(self._folder)) from error
-
-    def _replace(self, name: str, text: str) -> None:
-        """Write a small file whole: who is killed meanwhile leaves the old one."""
-        new = self._folder / f"{name}.new"
-        new.write_text(text, "utf-8")
-        os.replace(new, self._folder / name)
+            logger.warning("spool: partitions not kept", extra={"error": str(error)[:200]})

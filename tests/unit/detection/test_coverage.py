@@ -1,5 +1,7 @@
 """Silence: who is missing, who is frozen, and who is only inside something that is missing."""
 
+import pytest
+
 from fleetmend.model.coverage import Freshness
 from fleetmend.model.entities import EntityId, EntityKind, entity_id
 from fleetmend.model.events import Event, EventType, Witness
@@ -173,6 +175,18 @@ def test_what_is_known_and_never_heard_is_said_in_the_end_where_others_speak() -
     assert coverage(play) == []
     play.feed(life.rows(), skip=329)
     assert {(f.entity, f.reason) for f in coverage(play)} == {(PEER, "never_heard")}
+
+
+@pytest.mark.parametrize(("page", "missed"), [("gpu_scrape_", False), ("scrape_", True)])
+def test_a_node_is_missed_only_where_its_own_page_is_asked_for(page: str, missed: bool) -> None:
+    life, play = Life(), Play()
+    told = {(NODE, f"node.{page}up"): 1.0, (NODE, f"node.{page}seconds"): 0.01}
+    states: dict[EntityId, Freshness] = {}
+    for skip in (*[0] * 31, 329, *[0] * 31):
+        play.feed(without(life.rows(), NODE) | told, skip=skip)
+        states |= {entry.entity: entry.state for entry in play.entries}
+    assert ((NODE, "never_heard") in {(f.entity, f.reason) for f in coverage(play)}) is missed
+    assert (states.get(NODE) is Freshness.NEVER) is missed
 
 
 def test_a_gpu_exporter_that_stands_still_is_one_finding_and_freezes_its_gpus() -> None:

@@ -3,7 +3,14 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from fleetmend.model.entities import EntityId, RelationKind, TopologyChange, TopologyOp
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    RelationKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+)
 from fleetmend.model.events import Event, EventType, Witness
 from fleetmend.model.findings import Direction, Finding, FindingState, Symptom
 from fleetmend.model.incidents import (
@@ -118,7 +125,7 @@ def batches(draw: st.DrawFn) -> SampleBatch:
         st.lists(
             st.tuples(
                 times,
-                st.sampled_from(["lab/gpu/a", "lab/gpu/b", "ü"]),
+                st.sampled_from(["lab/gpu/a", "lab/gpu/b", "lab/gpu/ü"]),
                 st.sampled_from(["x", "y"]),
                 st.floats(),
             ),
@@ -129,7 +136,7 @@ def batches(draw: st.DrawFn) -> SampleBatch:
     return SampleBatch.from_rows(rows)
 
 
-entities = names.map(EntityId)
+entities = names.map(lambda key: entity_id("lab", EntityKind.GPU, key))
 events = st.builds(
     Event,
     id=names,
@@ -146,7 +153,7 @@ changes = st.builds(
     at_s=times,
     op=st.sampled_from(TopologyOp),
     entity=entities,
-    target=names,
+    target=entities,
     relation=st.none() | st.sampled_from(RelationKind),
     attributes=st.dictionaries(names, names, max_size=4),
 )

@@ -13,6 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetmend.errors import BadInput
+from fleetmend.model.coverage import Coverage, Freshness
+from fleetmend.model.entities import (
+    EntityId,
+    EntityKind,
+    TopologyChange,
+    TopologyOp,
+    entity_id,
+    split_entity_id,
+)
 from fleetmend.model.events import Event, EventType
 from fleetmend.model.findings import Finding
 from fleetmend.model.incidents import Incident
@@ -195,6 +204,9 @@ class TestCloudEvents:
             {"time": "2027-01-15T08:00:00"},
             {"id": ""},
             {"subject": None},
+            {"subject": "x"},
+            {"subject": "c/zzz/k"},
+            {"subject": "c/gpu/"},
             {"data": {"nested": {"a": 1}}},
             {"data": [1]},
             {"data": {"line": "x" * 5000}},
@@ -361,3 +373,66 @@ def test_an_integer_in_an_events_data_has_64_bits(number: int, fits: bool) -> No
     else:
         with pytest.raises(BadInput, match="too large"):
             decode_event(value)
+
+
+class TestIds:
+    """A fold splits every id that it is given: one that is none would stop it at that record for
+    good, so it must never come out of the log."""
+
+    @pytest.mark.parametrize(
+        ("name", "places"),
+        [
+            ("topology", [("entity",), ("target",)]),
+            ("finding", [("entity",)]),
+            (
+                "incident",
+                [
+                    ("entity",),
+                    ("affected", 0),
+                    ("evidence", 0, "entity"),
+                    ("causes", 0, "entity"),
+                    ("causes", 0, "path", 0),
+                ],
+            ),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "bad", ["x", "", "c/zzz/k", "c/gpu/", "/gpu/k", "c/gpu/\x1b[2K", "c/gpu/a\nb"]
+    )
+    def test_a_record_about_what_is_no_entity_is_refused(
+        self, name: str, places: list[tuple[str | int, ...]], bad: str
+    ) -> None:
+        encoded = encode(FIXED[name])
+        for place in places:
+            document = json.loads(encoded.value)
+            inner = document["body"]
+            for step in place[:-1]:
+                inner = inner[step]
+            inner[place[-1]] = bad
+            with pytest.raises(BadInput, match="is no entity id"):
+                decode(raw(encoded.headers, json.dumps(document).encode()))
+
+    def test_an_alias_may_be_any_name(self) -> None:
+        alias = TopologyChange(1e9, TopologyOp.ALIAS, GPU, "pod:llm/llama-0")
+        assert read_back(alias) == alias
+
+    def test_a_ledger_entry_about_nothing_is_refused(self) -> None:
+        entry = Coverage(GPU, 1e9, Freshness.FRESH, 1e9)
+        assert read_back(entry) == entry
+        for bad in (replace(entry, entity=EntityId("x")), replace(entry, node="x")):
+            with pytest.raises(BadInput, match="is no entity id"):
+                encode(bad)
+
+    def test_samples_of_what_is_no_entity_are_refused_when_read_and_when_written(self) -> None:
+        stray = SampleBatch.from_rows([(1e9, GPU, "x", 1.0), (1e9, "c/zzz/k", "x", 1.0)])
+        with pytest.raises(BadInput, match="is no entity id"):
+            encode(stray)
+        with pytest.raises(BadInput, match="is no entity id"):
+            decode(raw({"kind": "SampleBatch"}, encode_samples(stray), topic=Topic.SAMPLES))
+
+    @given(st.text(min_size=1, max_size=30))
+    @settings(max_examples=50, deadline=None)
+    def test_an_id_made_of_any_name_can_be_printed_and_read(self, key: str) -> None:
+        made = entity_id("c", EntityKind.MODEL, key)
+        assert made.isprintable()
+        assert split_entity_id(made)[:2] == ("c", EntityKind.MODEL)

@@ -79,7 +79,7 @@ def payloads(log: UnsteadyLog, topic: Topic) -> list[Payload]:
 
 
 def batch(count: int, at_s: float = 1.0) -> SampleBatch:
-    return SampleBatch.from_rows([(at_s, "a", "x", float(n)) for n in range(count)])
+    return SampleBatch.from_rows([(at_s, "c/gpu/a", "x", float(n)) for n in range(count)])
 
 
 def sizes(log: UnsteadyLog) -> list[int]:
@@ -269,7 +269,7 @@ def test_the_largest_piece_fits_into_a_record(log: UnsteadyLog, producer: Produc
         rng.integers(0, 1000, ROWS_MAX).astype(np.int32),
         rng.integers(0, 1000, ROWS_MAX).astype(np.int32),
         rng.normal(size=ROWS_MAX),
-        tuple(f"{n:0100}" for n in range(1000)),
+        tuple(f"c/gpu/{n:0100}" for n in range(1000)),
         tuple(f"{n:0100}" for n in range(1000)),
     )
     producer.samples("n", noise)

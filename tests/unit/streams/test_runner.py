@@ -362,7 +362,7 @@ class TestBadRecords:
         stage = Recorder(inputs=(Topic.SAMPLES,))
         stage.arrive = lambda record: []  # type: ignore[method-assign]
         rig = Rig(log, clock, stage)
-        rows = [(START_S + t, "a", "x", t) for t in (0.5, 900.0, 0.7)]
+        rows = [(START_S + t, "c/gpu/a", "x", t) for t in (0.5, 900.0, 0.7)]
         log.log.append(
             [
                 Outgoing(Topic.SAMPLES, "", SampleBatch.from_rows(rows), 0),

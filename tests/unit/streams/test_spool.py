@@ -1,6 +1,9 @@
 """The spool keeps what is appended, sends it in order, and drops in the order that it promises."""
 
+import errno
+import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +22,7 @@ from fleetmend.streams.codec import decode
 from fleetmend.streams.partition import target
 from fleetmend.streams.port import Encoded, Outgoing, Payload, RawRecord, TopicPartition
 from fleetmend.streams.producer import Producer
+from fleetmend.streams.segments import Amount
 from fleetmend.streams.spool import SpooledLog
 from fleetmend.streams.topics import Topic
 
@@ -80,6 +84,9 @@ def batch(number: int, rows: int = 400) -> Outgoing:
     return Outgoing(Topic.SAMPLES, "n1", values, 1)
 
 
+_living: dict[Path, weakref.ref[SpooledLog]] = {}
+
+
 def spool(
     folder: Path,
     log: FlakyLog,
@@ -88,7 +95,12 @@ def spool(
     bytes_max: int = 1 << 22,
     segment_bytes: int = 4096,
 ) -> SpooledLog:
-    return SpooledLog(
+    """One of a process that takes the place of the last one on this folder, if there was one: that
+    one died where it stood, and the kernel took its lock."""
+    before = _living.get(folder, lambda: None)()
+    if before is not None:
+        before._unlock()
+    made = SpooledLog(
         folder,
         open_log=lambda: _opened(log),
         clock=clock or ManualClock(),
@@ -97,6 +109,8 @@ def spool(
         segment_bytes=segment_bytes,
         retry_s=2.0,
     )
+    _living[folder] = weakref.ref(made)
+    return made
 
 
 def _opened(log: FlakyLog) -> FlakyLog:
@@ -414,3 +428,124 @@ def test_samples_wait_a_moment_for_company_and_events_for_nobody(tmp_path: Path)
     assert 0 < alone_s < 0.25
     assert clock.now_s() == 1e9 + alone_s
     assert order(log.taken) == ["batch-1000", "id-2"]
+
+
+class FullDisk:
+    """A disk with room for so many bytes of segments, on which no new file can be made and none can
+    grow once that room is used."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, room_bytes: int) -> None:
+        self.folder, self.room_bytes = folder, room_bytes
+        self._write, self._open = os.write, os.open
+        monkeypatch.setattr(os, "write", self.write)
+        monkeypatch.setattr(os, "open", self.open)
+        monkeypatch.setattr(Path, "write_text", self.refused)
+
+    @property
+    def is_full(self) -> bool:
+        return sum(p.stat().st_size for p in self.folder.glob("*.seg")) >= self.room_bytes
+
+    def refused(self, *_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def open(self, path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT and self.is_full and not Path(path).exists():
+            self.refused()
+        return self._open(path, flags, mode)
+
+    def write(self, file: int, data: bytes) -> int:
+        if len(data) > 64 and self.is_full:
+            self.refused()
+        return self._write(file, data)
+
+
+def test_a_full_disk_loses_the_oldest_samples_and_drains_when_the_log_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    log.away = True
+    spooled = spool(tmp_path, log, clock)
+    FullDisk(monkeypatch, tmp_path, 40_000)
+    for number in range(60):
+        spooled.append([event(number), batch(number)])
+    assert spooled.dropped["samples"] > 0
+    assert spooled.dropped["events"] == 0
+    log.away = False
+
+    for _ in range(200):
+        spooled.drain()
+        clock.advance_to(clock.now_s() + 2)
+
+    told = [name for name in order(log.taken) if name.startswith("id-")]
+    assert told == [f"id-{n}" for n in range(60)]
+    assert not spooled.away
+    assert spooled.figures().waiting == Amount()
+    assert spooled.figures().disk_bytes < 3 * 4096
+    assert len(log.taken) + spooled.dropped["samples"] == 120
+
+
+def test_what_was_sent_is_deleted_even_where_it_could_not_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([batch(number) for number in range(20)])
+    monkeypatch.setattr(os, "pwrite", FullDisk.refused)
+    with pytest.raises(StreamError, match="No space"):
+        spooled.drain()
+    assert spooled.figures().disk_bytes < 2 * 4096
+    assert not spooled.away, "a disk that fails is not a log that is away"
+
+
+def test_an_append_that_fails_keeps_nothing_and_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, clock = FlakyLog(), ManualClock(1e9)
+    spooled = spool(tmp_path, log, clock)
+    spooled.append([event(0), batch(0)])
+    records = [record for n in range(1, 8) for record in (event(n), batch(n))]
+    whole, left = os.write, [9]
+
+    def write(file: int, data: bytes) -> int:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(file, data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(StreamError, match="Input/output"):
+        spooled.append(records)
+    assert spooled.figures().waiting.records == 2
+    left[0] = 1000
+    spooled.append(records)
+
+    drained(spooled, clock)
+
+    assert order(log.taken) == [n for at in range(8) for n in (f"id-{at}", f"batch-{at * 1000}")]
+    assert spooled.figures().waiting == Amount()
+
+
+def test_a_spool_that_is_in_use_is_refused_and_is_free_once_it_is_closed(tmp_path: Path) -> None:
+    first, log, clock = spool(tmp_path, FlakyLog()), FlakyLog(), ManualClock(1e9)
+    first.append([event(0)])
+
+    def another() -> SpooledLog:
+        return SpooledLog(
+            tmp_path,
+            open_log=lambda: log,
+            clock=clock,
+            partitions=4,
+            bytes_max=1 << 20,
+            segment_bytes=4096,
+            retry_s=2.0,
+        )
+
+    with pytest.raises(StreamError, match=f"in use by process {os.getpid()}"):
+        another()
+    first.append([event(1)])
+    first.close()
+
+    second = another()
+    drained(second, clock)
+    assert order(log.taken) == ["id-0", "id-1"]
+    second.close()

@@ -483,7 +483,7 @@ def test_whose_lines_are_is_asked_once_for_a_resource(stand: Stand) -> None:
     def resolve(name: str) -> None:
         asked.append(name)
 
-    stand.intake._resolve = resolve  # type: ignore[assignment]
+    stand.intake._resolve = resolve
     stand.intake.logs("gateway", logs("\n".join("." * 60), k8s__pod__name="p"))
     assert len(asked) == 1
 
