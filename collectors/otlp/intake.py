@@ -9,7 +9,7 @@ read one after the other under a lock of their own: a dear one keeps nobody from
 import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,27 +17,20 @@ import numpy as np
 from collectors.announce import observed
 from collectors.batches import merge_batches
 from collectors.follow import RateCap
-from collectors.logs import LogEvents, LogLine
-from collectors.naming import Names, Resolve, node_label, pod_alias
+from collectors.naming import Names, Resolve, node_label
 from collectors.normalise import Normaliser, Observation
 from collectors.otlp.decoder import Decoder
-from collectors.otlp.log_lines import lines_of
+from collectors.otlp.log_reader import LogReader
 from collectors.otlp.points import Points
 from collectors.otlp.rights import NodeOf, Rights
 from collectors.otlp.source import NS, Counts, Source
+from collectors.otlp.tallies import Tallies
 from collectors.otlp.thumbs import Thumbs
 from collectors.promise import Promise
-from collectors.signatures import Channel
 from collectors.sink import Sink
 from fleetmend.clock import Clock
-from fleetmend.model.entities import (
-    EntityId,
-    EntityKind,
-    TopologyChange,
-    entity_id,
-    key_of,
-)
-from fleetmend.model.events import Event, EventType, Witness, event_id
+from fleetmend.model.entities import EntityId, TopologyChange
+from fleetmend.model.events import Event
 from fleetmend.model.samples import SampleBatch
 from fleetmend.ports.deadletters import DeadLetter, DeadLetters
 from fleetmend.settings.collectors import CollectorsSettings
@@ -47,8 +40,7 @@ from fleetmend.signals.identities import with_identities
 _MARK_S = 0.2
 _PAYLOAD_MAX = 4096
 _LETTERS_PER_MINUTE = 20
-LINES_MAX = 20_000
-"""Lines of one logs message that are searched: a Collector sends 8,192 records by default."""
+_TOLD_OF_LOGS = {"events_capped": "too many events of one kind", "lines": "too many lines"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +50,6 @@ class Taken:
     rejected: int = 0
     """Points or records that were not taken."""
     why: str = ""
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What a sender sent since its last event."""
-
-    messages: int = 0
-    points: int = 0
-    samples: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-
-
-_TOLD_OF_LOGS = {"events_capped": "too many events of one kind", "lines": "too many lines"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Whose:
-    """What a resource of log lines is, worked out once for all of its lines."""
-
-    attributes: Mapping[str, str]
-    engine: EntityId | None
-    node: str
 
 
 class Full(Exception):
@@ -121,10 +91,12 @@ class Intake:
         self._sources: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], Source] = OrderedDict()
         self._waiting: deque[deque[Callable[[], None]]] = deque()
         """What messages gave: for each, what is still to be handed to the sink."""
-        self._tallies: dict[str, _Tally] = {name: _Tally() for name in self.senders}
-        self._told: dict[str, tuple[str, float]] = {}
-        self._events = LogEvents(cluster=cluster, resolve=resolve)
-        self._cap = RateCap(per_minute_max=settings.events_per_minute_max)
+        self._tallies = Tallies(self.senders, every_s=settings.scrape_event_s)
+        self._logs = LogReader(
+            cluster=cluster,
+            resolve=resolve,
+            events_per_minute_max=settings.events_per_minute_max,
+        )
         self._letters = RateCap(per_minute_max=_LETTERS_PER_MINUTE)
         self._promise = Promise(clock, cluster=cluster, name="otlp", tell=self._note)
         self.strangers: Counter[str] = Counter()
@@ -155,31 +127,13 @@ class Intake:
             self._room()
             now_s = self._clock.now_s()
             floor_s = self._floor_s(now_s)
-        rights, refused = self.senders[sender], Counter[str]()
-        events: list[Event] = []
-        whose: _Whose | None = None
+        rights = self.senders[sender]
         with self._reading:
-            for number, (attributes, time_ns, text) in enumerate(lines_of(body)):
-                if number >= LINES_MAX:
-                    refused["lines"] += 1
-                    continue
-                if whose is None or whose.attributes is not attributes:
-                    whose = self._whose(rights, attributes)
-                # An event that comes late is still news; it only must not break the last promise.
-                time_s = min(max(time_ns / NS, floor_s), now_s) if time_ns else now_s
-                event = self._event(rights, whose, f"{time_ns}", text, time_s, refused)
-                if event is None:
-                    continue
-                kind = f"{rights.settings.name} {event.data.get('signature', event.type)}"
-                if self._cap.admit(kind, now_s):
-                    events.append(event)
-                else:
-                    refused["events_capped"] += 1
+            events, refused = self._logs.read(rights, body, floor_s=floor_s, now_s=now_s)
         with self._lock:
             floor_s = self._floor_s(now_s)
             for event in events:
-                told = replace(event, time_s=max(event.time_s, floor_s))
-                self._waiting.append(deque([partial(self._sink.event, told)]))
+                self._note(replace(event, time_s=max(event.time_s, floor_s)))
             tally = self._tallies[sender]
             tally.messages += 1
             tally.refused.update(refused)
@@ -217,9 +171,9 @@ class Intake:
             now_s = self._clock.now_s()
             mark_s = self._floor_s(now_s)
             for name in self.senders:
-                event = self._scrape_event(name, now_s)
+                event = self._tallies.event(name, now_s)
                 if event is not None:
-                    self._waiting.append(deque([partial(self._sink.event, event)]))
+                    self._note(event)
             thumbs = self._thumbs.batch(now_s)
             if thumbs is not None:
                 self._waiting.append(self._sending([], {"feedback": thumbs}))
@@ -307,7 +261,7 @@ class Intake:
         if source is not None:
             self._sources.move_to_end(key)
             return source
-        engine = self._engine(rights, attributes)
+        engine = rights.engine_in(attributes, self._resolve)
         names = Names(
             cluster=self._cluster,
             node=rights.settings.node,
@@ -323,87 +277,6 @@ class Intake:
         if len(self._sources) > self._settings.resources_max:
             self._sources.popitem(last=False)
         return source
-
-    def _engine(self, rights: Rights, attributes: Mapping[str, str]) -> EntityId | None:
-        """The engine that a resource is, if the fleet knows it."""
-        if rights.settings.speaks_for == "engine":
-            return rights.subject
-        for name in ("k8s.pod.uid", "service.instance.id"):
-            key = attributes.get(name)
-            if key:
-                engine = self._resolve(entity_id(self._cluster, EntityKind.ENGINE, key))
-                if engine is not None:
-                    return engine
-        pod = attributes.get("k8s.pod.name")
-        return (
-            self._resolve(pod_alias(attributes.get("k8s.namespace.name", ""), pod)) if pod else None
-        )
-
-    def _whose(self, rights: Rights, attributes: Mapping[str, str]) -> _Whose:
-        engine = self._engine(rights, attributes)
-        if engine is not None and not rights.may_measure(engine):
-            engine = None
-        node = rights.settings.node or node_label(with_identities(attributes))
-        return _Whose(attributes, engine, node or rights.settings.name)
-
-    def _event(
-        self,
-        rights: Rights,
-        whose: _Whose,
-        identity: str,
-        text: str,
-        time_s: float,
-        refused: Counter[str],
-    ) -> Event | None:
-        """The event in a log line: a witness for nothing but what its sender may speak of."""
-        line = LogLine(
-            time_s,
-            whose.node,
-            Channel.KERNEL if whose.engine is None else Channel.ENGINE,
-            text,
-            Witness.APPLICATION_LOG,
-            whose.engine,
-            f"otlp {rights.settings.name} {identity}",
-        )
-        event = self._events.event(line)
-        if event is None or rights.may_measure(event.subject):
-            return event
-        stands_in = whose.engine or entity_id(self._cluster, EntityKind.NODE, whose.node)
-        if not rights.may_measure(stands_in):
-            refused["not_its_own"] += 1
-            return None
-        return replace(event, subject=stands_in)
-
-    def _scrape_event(self, name: str, now_s: float) -> Event | None:
-        tally = self._tallies[name]
-        word = " ".join(sorted(tally.refused))
-        last_word, last_s = self._told.get(name, ("", float("-inf")))
-        if 0 <= now_s - last_s < self._limits.scrape_event_s and (word == last_word or not word):
-            return None
-        if not tally.messages and not tally.refused:
-            return None
-        self._told[name] = word, now_s
-        self._tallies[name] = _Tally()
-        rights = self.senders[name]
-        source = f"collector/otlp/{name}"
-        data: dict[str, str | int | float | bool] = {
-            "target": f"otlp/{name}",
-            "kind": "otlp",
-            "outcome": "ok" if tally.messages else "refused",
-            "messages": tally.messages,
-            "points": tally.points,
-            "samples": tally.samples,
-            **{f"refused_{reason}": count for reason, count in sorted(tally.refused.items())},
-        }
-        return Event(
-            id=event_id(source, repr(now_s)),
-            source=source,
-            type=EventType.SCRAPE,
-            time_s=now_s,
-            subject=rights.subject,
-            node=rights.settings.node or key_of(rights.subject),
-            data=data,
-        )
 
 
 def _by_resource(points: Points) -> list[tuple[int, np.ndarray, list[int]]]:

@@ -1,4 +1,4 @@
-"""Lines in a logs message: `collectors.otlp.intake` looks for signatures in them."""
+"""Lines in a logs message: `collectors.otlp.log_reader` looks for signatures in them."""
 
 from collections.abc import Iterator, Mapping
 

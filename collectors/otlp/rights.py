@@ -4,9 +4,10 @@ A sender is who its token says it is. What its messages say about themselves (ho
 only tells the things apart that it may speak of anyway.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from collectors.naming import Resolve, pod_alias
 from fleetmend.model.entities import (
     EntityId,
     EntityKind,
@@ -44,6 +45,19 @@ class Rights:
                 return entity_id(self.cluster, EntityKind.ENGINE, self.settings.engine)
             case _:
                 return entity_id(self.cluster, EntityKind.COLLECTOR, f"otlp-{self.settings.name}")
+
+    def engine_in(self, attributes: Mapping[str, str], resolve: Resolve) -> EntityId | None:
+        """The engine that a resource with these attributes is, if the fleet knows it."""
+        if self.settings.speaks_for == "engine":
+            return self.subject
+        for name in ("k8s.pod.uid", "service.instance.id"):
+            key = attributes.get(name)
+            if key:
+                engine = resolve(entity_id(self.cluster, EntityKind.ENGINE, key))
+                if engine is not None:
+                    return engine
+        pod = attributes.get("k8s.pod.name")
+        return resolve(pod_alias(attributes.get("k8s.namespace.name", ""), pod)) if pod else None
 
     def may_measure(self, entity: EntityId) -> bool:
         """Whether numbers and events about this are believed from it."""

@@ -470,7 +470,7 @@ def test_labels_of_a_resource_are_bounded_and_what_goes_beyond_is_told(
 def test_lines_beyond_the_bound_of_a_message_are_counted_and_not_searched(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collectors.otlp.intake.LINES_MAX", 3)
+    monkeypatch.setattr("collectors.otlp.log_reader.LINES_MAX", 3)
     taken = stand.intake.logs("tenant", logs("\n".join([".", ".", ".", ".", DEAD])))
     assert (taken.rejected, taken.why) == (2, "too many lines")
     stand.intake.poll()
@@ -483,7 +483,7 @@ def test_whose_lines_are_is_asked_once_for_a_resource(stand: Stand) -> None:
     def resolve(name: str) -> None:
         asked.append(name)
 
-    stand.intake._resolve = resolve
+    stand.intake._logs._resolve = resolve
     stand.intake.logs("gateway", logs("\n".join("." * 60), k8s__pod__name="p"))
     assert len(asked) == 1
 
