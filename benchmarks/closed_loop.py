@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 from benchmarks.machine import ROOT, described
-from fleetmend.cli.settings import load
+from fleetmend.cli.config import load
 from fleetmend.cli.simulate import CALM_START_S, PRESET
 from fleetmend.simulation import simulate
 from simulator.catalogue import CATALOGUE

@@ -164,7 +164,8 @@ def _eight(told: dict[str, Any]) -> str:
     return (
         f"{told['cpu_share_of_core'] * 100:.2f} % of a core: "
         f"{told['measured_whole_process_on_stand_ins'] * 100:.2f} % measured on stand-ins, "
-        f"{told['extrapolated_driver_share_of_core'] * 100:.2f} % eight times the calls of one"
+        f"the rest one GPU asked as eight in turn; {told['cpu_share_of_core_at_most'] * 100:.2f} % "
+        "by eight times what it costs to ask it once a second"
     )
 
 

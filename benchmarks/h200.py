@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import h200_counts, h200_fields
-from benchmarks.agent_calls import measure
+from benchmarks.agent_calls import ManyFromOne, measure
 from benchmarks.cuda_load import Load
 from benchmarks.h200_agent import Libraries, export, start, xids
 from benchmarks.machine import ROOT, today
@@ -37,6 +37,7 @@ from collectors.ebpf.availability import BTF, hindrance, object_path
 from collectors.nvml.library import NvmlLibrary
 
 TRACING = Path("/sys/kernel/tracing")
+NODE_GPUS = 8
 WARM_S = 15.0
 """Until the agent has attached and looked at everything once."""
 FAULTS = 5
@@ -118,6 +119,16 @@ class Run:
         load.end()
         return figures
 
+    def calls_of_eight(self) -> dict[str, Any]:
+        """The same where one GPU stands for the eight of a node."""
+        load = Load(self._cuda)
+        load.begin("burn", self._seconds + 3)
+        readers = [NvmlLibrary(self._libraries.nvml) for _ in range(NODE_GPUS)]
+        figures = measure(ManyFromOne(readers), int(self._seconds), None)
+        load.answer()
+        load.end()
+        return figures
+
     def fields(self) -> dict[str, Any]:
         """Each figure of NVML by itself, beside a load."""
         NvmlLibrary(self._libraries.nvml).start()
@@ -192,6 +203,7 @@ def main() -> None:
         run = Run(given.out, seconds=given.seconds, libraries=libraries)
         run.part("counts", run.counts)
         run.part("calls", run.calls)
+        run.part("calls_of_eight", run.calls_of_eight)
         run.part("fields", run.fields)
         run.part("agent", run.agent)
 

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # What the agent imports beyond numpy, pyarrow and what these bring; the lock file says which version.
 NEEDED="annotated-doc annotated-types click crc32c h2 hpack hyperframe kafka-python lz4
   markdown-it-py mdurl numpy nvidia-ml-py prometheus-client pyarrow pydantic pydantic-core pygments
-  rich shellingham structlog typer typing-extensions typing-inspection"
+  rich shellingham typer typing-extensions typing-inspection"
 
 prepare() {
   local folder=$1 python=${2:-3.12} name version

@@ -1,40 +1,59 @@
 """Structured logs: one JSON object a line on standard error, or plain lines on a terminal.
 
 Rooms use the standard `logging` with a constant text and values in `extra`; only this module knows
-the library that renders them. Values are capped, so hostile telemetry cannot flood a log.
+how they are rendered. Values are capped and what cannot be printed is escaped, so hostile telemetry
+can neither flood a log nor steer a terminal.
 """
 
+import json
 import logging
 import sys
-from typing import Any
+from datetime import UTC, datetime
 
-import structlog
-from structlog.typing import EventDict, Processor
+from fleetmend.model.entities import printable
 
 VALUE_CHARS_MAX = 500
+_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+"""What the library itself keeps in a record: everything else came in `extra`."""
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: `event`, `level`, `timestamp`, the values, `role`; `exception` last."""
+
+    def __init__(self, *, role: str) -> None:
+        """`role`: of the process, in every line."""
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "event": _capped(record.getMessage()),
+            "level": record.levelname.lower(),
+            "timestamp": _moment(record),
+            **_values(record),
+            "role": self._role,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class PlainLines(logging.Formatter):
+    """For people: time, level, text and values, a traceback below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        values = "".join(f" {key}={value}" for key, value in _values(record).items())
+        line = (
+            f"{_moment(record)} {record.levelname.lower():8}{_capped(record.getMessage())}{values}"
+        )
+        shown = printable(line)
+        return f"{shown}\n{self.formatException(record.exc_info)}" if record.exc_info else shown
 
 
 def configure(*, role: str, level: int = logging.INFO) -> None:
     """Send everything logged in this process to standard error."""
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _capped,
-    ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(default=str)
-    )
-    ours: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if not sys.stderr.isatty():
-        ours.append(structlog.processors.format_exc_info)
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, _with_role(role)], processors=[*ours, renderer]
-    )
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
+    handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines(role=role))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -44,16 +63,15 @@ def configure(*, role: str, level: int = logging.INFO) -> None:
     logging.getLogger("kafka").setLevel(logging.ERROR)
 
 
-def _with_role(role: str) -> Processor:
-    def add(_logger: Any, _method: str, event: EventDict) -> EventDict:
-        event["role"] = role
-        return event
-
-    return add
+def _moment(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _capped(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    for key, value in event.items():
-        if isinstance(value, str) and len(value) > VALUE_CHARS_MAX:
-            event[key] = value[:VALUE_CHARS_MAX] + "..."
-    return event
+def _values(record: logging.LogRecord) -> dict[str, object]:
+    return {key: _capped(value) for key, value in record.__dict__.items() if key not in _OWN}
+
+
+def _capped(value: object) -> object:
+    if isinstance(value, str) and len(value) > VALUE_CHARS_MAX:
+        return value[:VALUE_CHARS_MAX] + "..."
+    return value

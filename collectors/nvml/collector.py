@@ -172,6 +172,7 @@ class NvmlCollector:
                 Rate.SLOW: settings.slow_s,
                 Rate.DEAR: settings.dear_s,
                 Rate.STATIC: settings.static_s,
+                Rate.RARE: settings.rare_s,
             }
             return GpuRounds(gpu, periods_s=periods_s)
         known.forget(gpu)

@@ -5,7 +5,8 @@ import importlib.util
 import sys
 
 from fleetmend.cli.agent_memory import before_imports
-from fleetmend.cli.app import Exit, run, say
+from fleetmend.cli.app import Exit, run
+from fleetmend.cli.say import say
 
 COMMANDS = (
     "agent",
@@ -39,6 +40,6 @@ def main() -> None:
                 raise  # the package is there, so this is no base install but a bug
             # A base install has what a node agent needs; the help lists what is there.
             if asked:
-                say.print(f"error: `fleetmend {name}` needs the extra `platform`: {missing}")
+                say(f"error: `fleetmend {name}` needs the extra `platform`: {missing}")
                 sys.exit(Exit.FAILED)
     run()

@@ -31,8 +31,9 @@ from fleetmend.cli.agent_beat import Heartbeat
 from fleetmend.cli.agent_figures import AgentFigures, KernelFigures, SourceFigures
 from fleetmend.cli.agent_memory import stay_small
 from fleetmend.cli.agent_sink import AgentSink, Promises
-from fleetmend.cli.app import app, say
-from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.app import app
+from fleetmend.cli.config import ConfigOption, load
+from fleetmend.cli.say import say
 from fleetmend.clock import Clock, SystemClock
 from fleetmend.errors import SettingsError
 from fleetmend.health import FlowMetrics, HealthPages, ServiceMetrics
@@ -76,7 +77,7 @@ def agent(config: ConfigOption = None) -> None:
         signal.signal(number, lambda *_: stop.set())
     parts = make(settings, SystemClock(), reader=NvmlLibrary(settings.agent.nvml.library))
     stay_small()
-    say.print(f"agent of node {parts.node}", markup=False)
+    say(f"agent of node {parts.node}")
     run(parts, settings, stop)
 
 

@@ -8,8 +8,8 @@ import sys
 from enum import IntEnum, StrEnum
 
 import typer
-from rich.console import Console
 
+from fleetmend.cli.say import Tone, say
 from fleetmend.errors import ActionRefused, FleetError
 
 
@@ -44,16 +44,13 @@ def fleetmend() -> None:
     """Keeps the names of commands where only one of them is loaded."""
 
 
-say = Console(stderr=True, highlight=False)
-
-
 def run() -> None:
     """Entry point: an error of ours becomes one clear line and an exit code."""
     try:
         app()
     except ActionRefused as refusal:
-        say.print(f"refused: {refusal}", style="yellow", markup=False, soft_wrap=True)
+        say(f"refused: {refusal}", Tone.DOUBTFUL)
         sys.exit(Exit.REFUSED)
     except FleetError as error:
-        say.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        say(f"error: {error}", Tone.BAD)
         sys.exit(Exit.FAILED)

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter
 
-from fleetmend.cli.app import Exit, app, say
-from fleetmend.cli.settings import ConfigOption
+from fleetmend.cli.app import Exit, app
+from fleetmend.cli.config import ConfigOption
+from fleetmend.cli.say import Tone, say
 from fleetmend.cli.stores import open_store
 from fleetmend.model.audit import AuditRecord, Breach, ChainHead, ChainWalk
 from fleetmend.store import Store
@@ -32,12 +33,12 @@ def verify(
         walk = store.walk(through=through)
         breach = _walk(store, walk)
     if breach is not None:
-        say.print(f"broken at record {breach.seq}: {breach.what}", style="red", markup=False)
+        say(f"broken at record {breach.seq}: {breach.what}", Tone.BAD)
         raise typer.Exit(Exit.FAILED)
     proof = f", passes {through.seq} as it was" if through else ""
     if walk.keyed_from:
         proof += f", keyed from {walk.keyed_from}"
-    say.print(f"{walk.at.seq} records, the chain holds{proof}", style="green", markup=False)
+    say(f"{walk.at.seq} records, the chain holds{proof}", Tone.GOOD)
 
 
 @audit_app.command("head")
@@ -66,7 +67,7 @@ def show(
             if not records or seq >= end or (limit and left <= 0):
                 break
     if seq < end:
-        say.print(f"{end - seq} more records follow: --after {seq}", markup=False)
+        say(f"{end - seq} more records follow: --after {seq}")
 
 
 def _walk(store: Store, walk: ChainWalk) -> Breach | None:

@@ -13,8 +13,9 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
-from fleetmend.cli.app import Exit, Output, app, say
-from fleetmend.cli.settings import ConfigOption
+from fleetmend.cli.app import Exit, Output, app
+from fleetmend.cli.config import ConfigOption
+from fleetmend.cli.say import Tone, say
 from fleetmend.cli.stores import open_store
 from fleetmend.cli.tables import add_row
 from fleetmend.clock import SystemClock
@@ -63,7 +64,7 @@ def coverage(
         case Output.TABLE:
             _print_table(shown, counts, now_s)
     if more:
-        say.print(f"more follow: --limit {2 * limit}, or 0 for all", markup=False)
+        say(f"more follow: --limit {2 * limit}, or 0 for all")
     missing = sum(entry.state in MISSING for entry in shown)
     _end(reached_s, now_s, missing=missing if check else 0)
 
@@ -71,12 +72,12 @@ def coverage(
 def _end(reached_s: float | None, now_s: float, *, missing: int) -> None:
     """Say what the figures are worth. Raises typer.Exit where they are worth nothing."""
     if reached_s is None:
-        say.print("the ledger has never been kept: is a detector running?", style="red")
+        say("the ledger has never been kept: is a detector running?", Tone.BAD)
     elif now_s - reached_s > BEHIND_S:
         ago = _span(now_s - reached_s)
-        say.print(f"nobody has kept the ledger for {ago}: this is what was known then", style="red")
+        say(f"nobody has kept the ledger for {ago}: this is what was known then", Tone.BAD)
     elif missing:
-        say.print(f"{missing} missing", style="yellow")
+        say(f"{missing} missing", Tone.DOUBTFUL)
     else:
         return
     raise typer.Exit(Exit.FAILED)
@@ -112,7 +113,7 @@ def _print_table(
             f"{present}/{entry.expected}",
             _why(entry),
         )
-    console = Console(width=180, highlight=False, markup=False)
+    console = Console(width=180, highlight=False)
     console.print(table)
     for kind, states in counts.items():
         told = ", ".join(f"{count} {state.value}" for state, count in states.items())

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetmend.cli.app import Output, app
-from fleetmend.cli.settings import ConfigOption
+from fleetmend.cli.config import ConfigOption
 from fleetmend.cli.stores import open_store
 from fleetmend.cli.tables import add_row
 from fleetmend.model.entities import printable

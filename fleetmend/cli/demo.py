@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from fleetmend.cli.address import settled
-from fleetmend.cli.app import app, say
+from fleetmend.cli.app import app
+from fleetmend.cli.config import ConfigOption, load
 from fleetmend.cli.demofolder import begin_anew
-from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.say import say
 from fleetmend.cli.up import run
 from fleetmend.clock import SystemClock
 from fleetmend.errors import SettingsError
@@ -65,7 +66,7 @@ def demo(
     clock = SystemClock()
     store = Store(settings.store.url, clock, settings=settings.store)
     store.migrate()
-    say.print(f"simulating {gpus} GPUs ...", markup=False)
+    say(f"simulating {gpus} GPUs ...")
     chosen = seed or random.randrange(1, 2**31)  # noqa: S311  picks a fleet, guards nothing
     fleet = Fleet(settings.simulator, chosen, start_s=clock.now_s())
     parts = Parts(
@@ -149,13 +150,11 @@ def announce(address: str, settings: Settings) -> None:
     store = Path(settings.store.url.removeprefix("sqlite:///")).resolve()
     halt = shlex.quote(f"FLEETMEND_REMEDIATION__HALT_FILE={switch}")
     audit = shlex.quote(f"FLEETMEND_STORE__URL=sqlite:///{store}")
-    say.print(f"\nfleetmend is running: {address}", style="bold", markup=False, soft_wrap=True)
-    say.print(
+    say(f"\nfleetmend is running: {address}")
+    say(
         f"{in_words(settings.simulator)}\n"
         f"  halt:  env {halt} fleetmend halt\n"
         f"  go on: env {halt} fleetmend resume\n"
         f"  audit: env {audit} fleetmend audit verify\n"
         "Ctrl C stops it.\n",
-        markup=False,
-        soft_wrap=True,
     )

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetmend.cli.app import Output, app
+from fleetmend.cli.config import ConfigOption, load
 from fleetmend.cli.replay import BaselineOption
-from fleetmend.cli.settings import ConfigOption, load
 from fleetmend.cli.tables import add_row
 from fleetmend.errors import BadInput
 from fleetmend.replay import Replayed, printed_name, replay

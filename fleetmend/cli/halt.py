@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from fleetmend.cli.app import Exit, app, say
+from fleetmend.cli.app import Exit, app
+from fleetmend.cli.config import ConfigOption, load
 from fleetmend.cli.haltreaders import is_read
-from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.say import Tone, say
 from fleetmend.clock import SystemClock
 from fleetmend.pipeline import halt_switch
 from fleetmend.ports.halt import HaltState
@@ -32,17 +33,15 @@ def halt(
     unheard = why_unheard(settings)
     halt_switch(settings, clock).set(state)
     if unheard:
-        say.print(f"set: {switches(settings)}", style="yellow", markup=False, soft_wrap=True)
-        say.print(f"but nothing is known to stop: {unheard}", style="red", soft_wrap=True)
-        say.print(
+        say(f"set: {switches(settings)}", Tone.DOUBTFUL)
+        say(f"but nothing is known to stop: {unheard}", Tone.BAD)
+        say(
             "Give the settings of the platform that should stop: --config FILE, or "
             "FLEETMEND_REMEDIATION__HALT_FILE=PATH. `fleetmend demo` prints its own.",
-            markup=False,
-            soft_wrap=True,
         )
         raise typer.Exit(Exit.FAILED)
     said = f"halted by {state.by}: {switches(settings)}"
-    say.print(said, style="red", markup=False, soft_wrap=True)
+    say(said, Tone.BAD)
 
 
 def why_unheard(settings: Settings) -> str:
@@ -62,7 +61,7 @@ def resume(by: ByOption = "", config: ConfigOption = None) -> None:
     settings, clock = load(config).settings, SystemClock()
     state = HaltState(False, by or getpass.getuser(), "", clock.now_s())
     halt_switch(settings, clock).set(state)
-    say.print(f"running: {switches(settings)}", style="green", markup=False)
+    say(f"running: {switches(settings)}", Tone.GOOD)
 
 
 def switches(settings: Settings) -> str:

@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fleetmend.cli.app import Output, app, say
-from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.app import Output, app
+from fleetmend.cli.config import ConfigOption, load
+from fleetmend.cli.say import say
 from fleetmend.cli.tables import add_row
 from fleetmend.model.entities import EntityId
 from fleetmend.model.incidents import Incident
@@ -140,8 +141,8 @@ def _print_table(incidents: list[dict[str, Any]], replayed: Replayed) -> None:
             plan["runbook"] if plan else "",
             incident["title"],
         )
-    Console(width=180, highlight=False, markup=False).print(table)
+    Console(width=180, highlight=False).print(table)
     span_s = replayed.end_s - replayed.start_s
-    say.print(f"{len(incidents)} incidents in {span_s:.0f} s of {replayed.name}", markup=False)
+    say(f"{len(incidents)} incidents in {span_s:.0f} s of {replayed.name}")
     if replayed.unknown_names:
-        say.print(f"unknown metric names: {', '.join(replayed.unknown_names[:10])}", markup=False)
+        say(f"unknown metric names: {', '.join(replayed.unknown_names[:10])}")

@@ -7,8 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fleetmend.cli.app import Exit, app, say
-from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.app import Exit, app
+from fleetmend.cli.config import ConfigOption, load
+from fleetmend.cli.say import Tone, say
 from fleetmend.cli.tables import add_row
 from remediation.cases import run_examples
 from remediation.runbook_files import Runbook, load_runbooks, runbooks_of
@@ -29,8 +30,8 @@ def run_cases(folder: FolderArgument = None, config: ConfigOption = None) -> Non
     failed = [result for result in results if result.failures]
     for result in failed:
         for failure in result.failures:
-            say.print(f"{result.runbook}, {result.name}: {failure}", style="red", markup=False)
-    say.print(f"{len(results)} cases, {len(failed)} failed", markup=False)
+            say(f"{result.runbook}, {result.name}: {failure}", Tone.BAD)
+    say(f"{len(results)} cases, {len(failed)} failed")
     if failed:
         raise typer.Exit(Exit.FAILED)
 
@@ -42,7 +43,7 @@ def list_runbooks(folder: FolderArgument = None, config: ConfigOption = None) ->
     for runbook in _chosen(folder, config):
         steps = ", ".join(step.do.value for step in runbook.file.steps)
         add_row(table, runbook.id, str(runbook.file.version), runbook.file.title, steps)
-    Console(width=160, highlight=False, markup=False).print(table)
+    Console(width=160, highlight=False).print(table)
 
 
 def _chosen(folder: Path | None, config: Path | None) -> tuple[Runbook, ...]:

@@ -1,37 +1,22 @@
 """`fleetmend settings`: what is in force, and where each value comes from."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fleetmend.cli.app import Output, app, say
+from fleetmend.cli.app import Output, app
+from fleetmend.cli.config import ConfigOption, load
+from fleetmend.cli.say import Tone, say
 from fleetmend.cli.tables import add_row
-from fleetmend.settings import Loaded, load_settings
+from fleetmend.settings import Loaded
 from fleetmend.settings.page import settings_page
 from fleetmend.settings.section import Section
 
 settings_app = typer.Typer(help="Show and check settings.", no_args_is_help=True)
 app.add_typer(settings_app, name="settings")
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="Settings file (TOML).", envvar="FLEETMEND_CONFIG"),
-]
-
-
-def load(
-    config: Path | None,
-    flags: dict[str, Any] | None = None,
-    preset: dict[str, Any] | None = None,
-) -> Loaded:
-    """Settings of this process: preset, file, environment, flags."""
-    environment = {k: v for k, v in os.environ.items() if k != "FLEETMEND_CONFIG"}
-    return load_settings(path=config, environment=environment, flags=flags, preset=preset)
 
 
 @settings_app.command("show")
@@ -51,7 +36,7 @@ def show(
     for key, value in flatten(loaded.settings):
         row = [key, repr(value)]
         add_row(table, *row, *([origin_of(key, loaded)] if origin else []))
-    Console(width=160, highlight=False, markup=False).print(table)
+    Console(width=160, highlight=False).print(table)
 
 
 def flatten(section: Section, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -79,7 +64,7 @@ def origin_of(key: str, loaded: Loaded) -> str:
 def validate(config: ConfigOption = None) -> None:
     """Check the settings; say the first mistake with its source, line and key."""
     load(config)
-    say.print("settings are valid", style="green")
+    say("settings are valid", Tone.GOOD)
 
 
 @settings_app.command("page")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetmend.cli.app import Output, app
-from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.config import ConfigOption, load
 from fleetmend.cli.tables import add_row
 from fleetmend.scoring.closed_loop import Answered, Judgement
 from fleetmend.simulation import Simulated, simulate

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fleetmend.cli.config import load
 from fleetmend.cli.openfiles import SQLITE_URL
-from fleetmend.cli.settings import load
 from fleetmend.clock import SystemClock
 from fleetmend.errors import StoreError
 from fleetmend.store import Store

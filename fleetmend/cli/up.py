@@ -12,10 +12,11 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from fleetmend.cli.address import doubt, settled
-from fleetmend.cli.app import app, say
+from fleetmend.cli.app import app
+from fleetmend.cli.config import ConfigOption, load
 from fleetmend.cli.haltreaders import reading
 from fleetmend.cli.openfiles import OpenFiles, files_of
-from fleetmend.cli.settings import ConfigOption, load
+from fleetmend.cli.say import Tone, say
 from fleetmend.clock import Clock, SystemClock
 from fleetmend.errors import SettingsError
 from fleetmend.health import HealthPages, ServiceMetrics
@@ -59,7 +60,7 @@ def up(roles: RolesOption = "all", config: ConfigOption = None) -> None:
         ports=lambda: real_ports(settings, parts.stored(), clock),
     )
     for warning in warnings(settings, chosen):
-        say.print(warning, style="yellow", markup=False, soft_wrap=True)
+        say(warning, Tone.DOUBTFUL)
     run(parts, chosen)
 
 
@@ -128,7 +129,7 @@ def _run(
     pages = health_pages(parts, unready, parts.registry)
     if server is not None:  # first: a port that is taken must not end a process that acts already
         address = server.start()
-        (ready or (lambda at: say.print(f"console at {at}", markup=False)))(address)
+        (ready or (lambda at: say(f"console at {at}")))(address)
     if parts.telemetry is not None:
         parts.telemetry.show(parts.registry)
     threads.start()
@@ -165,7 +166,7 @@ def console_server(deps: "ConsoleDeps") -> "ConsoleServer":
 
     token = Path(deps.settings.token_file)
     if deps.settings.auth == "token" and ensure_token(token):
-        say.print(f"wrote a new operator token to {token}", markup=False)
+        say(f"wrote a new operator token to {token}")
     return ConsoleServer(deps)
 
 

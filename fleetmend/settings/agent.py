@@ -23,11 +23,14 @@ class NvmlSettings(Section):
     """Seconds between two reads of ECC, remapped rows, the PCIe link and NVLink counters: they move
     rarely, and hundreds of microseconds of processor time together are too much each second."""
     dear_s: float = Field(default=60.0, ge=1, le=3600)
-    """Seconds between two reads of what costs the driver 0.5 to 4 ms each: energy, throttle times,
-    PCIe errors, the engine's share of time. 60: each second they would take 6 % of a core for
-    eight GPUs. All but the last are counters, so nothing between two reads is lost."""
+    """Seconds between two reads of what costs the driver 0.5 to 1.5 ms each: throttle times, PCIe
+    errors, the engine's share of time. 60: each second they would take 3 % of a core for eight
+    GPUs. All but the last are counters, so nothing between two reads is lost."""
     static_s: float = Field(default=60.0, ge=1, le=3600)
     """Seconds between two reads of what hardly changes: limits, the widest link, spare rows."""
+    rare_s: float = Field(default=300.0, ge=1, le=3600)
+    """Seconds between two reads of the energy counter, which costs the driver up to 5 ms: power is
+    read each second, so it serves bills, not detection."""
     processes_s: float = Field(default=5.0, ge=1, le=600)
     """Seconds between two looks at who holds memory of a GPU."""
     inventory_s: float = Field(default=300.0, ge=5, le=86_400)

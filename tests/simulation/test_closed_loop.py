@@ -2,7 +2,7 @@
 
 import pytest
 
-from fleetmend.cli.settings import load
+from fleetmend.cli.config import load
 from fleetmend.cli.simulate import PRESET
 from fleetmend.errors import PortRefused
 from fleetmend.model.incidents import IncidentStatus

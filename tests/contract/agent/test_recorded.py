@@ -67,7 +67,7 @@ def played(reader: PlayedReader) -> ListSink:
     """What the agent's collector sends while the recording lasts."""
     clock, sink = ManualClock(reader.moments[0]), ListSink()
     collector = NvmlCollector(
-        NvmlSettings(dear_s=1.0),  # each moment of the recording is compared
+        NvmlSettings(dear_s=1.0, rare_s=1.0),  # each moment of the recording is compared
         cluster="c",
         node="node-0",
         reader=reader,
